@@ -1,6 +1,7 @@
-"""App configuration of the channels. It registers their system checks."""
+"""App configuration of the channels. It registers their system checks, and the roles."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class StreamsConfig(AppConfig):
@@ -9,3 +10,7 @@ class StreamsConfig(AppConfig):
 
     def ready(self) -> None:
         from streams import checks  # noqa: F401, PLC0415 - registers them
+        from streamsite.accounts import groups  # noqa: PLC0415 - models can be imported now
+
+        # After the last app's own, which makes the permissions that the roles name.
+        post_migrate.connect(groups.keep_in_step, sender=self)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from streams.models import Channel
+from streams.models import Channel, visible
 from streams.monitoring.report import report
 from streamsite.api.auth import Caller
 from streamsite.api.permissions import READ_ONLY, Rule
@@ -20,8 +20,8 @@ def _snapshots(keys: Collection[str], now: datetime) -> Mapping[str, Mapping[str
     return {channel.slug: channel.detail() for channel in reports if channel.slug in keys}
 
 
-def _exists(_who: Caller, slug: str) -> bool:
-    return Channel.objects.filter(slug=slug).exists()
+def _exists(who: Caller, slug: str) -> bool:
+    return visible(Channel.objects.filter(slug=slug), who).exists()
 
 
 CHANNELS: Final = Topic(

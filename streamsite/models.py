@@ -1,6 +1,15 @@
 """The project's models, where Django looks for them."""
 
+from streamsite.accounts.models import AuditEntry, ChannelLimit
 from streamsite.api.models import ApiKey, KeyChange, Tally
 from streamsite.webhooks.models import Delivery, Endpoint
 
-__all__ = ["ApiKey", "Delivery", "Endpoint", "KeyChange", "Tally"]
+__all__ = [
+    "ApiKey",
+    "AuditEntry",
+    "ChannelLimit",
+    "Delivery",
+    "Endpoint",
+    "KeyChange",
+    "Tally",
+]

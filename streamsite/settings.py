@@ -110,6 +110,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "streamsite.http.middleware.RealAddressMiddleware",
+    "streamsite.http.origin.OriginMiddleware",
     "streamsite.http.middleware.RequestIdMiddleware",
     "streamsite.http.middleware.AllowanceMiddleware",
     "streamsite.http.middleware.ProblemMiddleware",
@@ -169,6 +170,7 @@ LOGIN_REDIRECT_URL = "admin:index"
 # ---- who may come in -------------------------------------------------------------------------
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
+    "streamsite.accounts.limits.OwnChannelsBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
 # Five wrong passwords for one name from one address close that pair for a quarter of an hour;

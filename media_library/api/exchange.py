@@ -15,6 +15,7 @@ from media_library import storage
 from media_library.models import Playlist
 from media_library.playlists import importer
 from media_library.playlists.m3u_csv import MAX_BYTES, read, write_csv, write_m3u
+from streamsite.api import audit
 from streamsite.api.auth import Router, caller
 from streamsite.api.crud import Body, Id, RequestSchema, noted
 from streamsite.api.permissions import ADMIN, READ_ONLY, needs
@@ -84,6 +85,8 @@ class Imported(Schema):
 def export(request: HttpRequest, id: Id, params: Query[Form]) -> HttpResponse:
     row = get_object_or_404(Playlist, pk=id)
     rows = importer.rows(row)
+    done = f"Exported as {params.form}."
+    audit.record(audit.Event.EXPORT, caller(request).name, done, [row])
     text = write_csv(rows) if params.form == "csv" else write_m3u(row.name, rows)
     body = text.encode("utf-8-sig" if params.bom else "utf-8")
     answer = HttpResponse(body, content_type=TYPES[params.form])

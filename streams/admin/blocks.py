@@ -18,6 +18,7 @@ from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 
 from streams.admin.forms import BlockForm
+from streams.admin.own_channels import OwnChannels, OwnRelatedFilter
 from streams.models import Block
 from streams.models.programme import WEEKDAYS, clock
 from streams.wake import wake_supervisor
@@ -39,7 +40,7 @@ class OnWeekday(admin.SimpleListFilter):
 
 
 @admin.register(Block)
-class BlockAdmin(WithKeys, ModelAdmin):
+class BlockAdmin(OwnChannels, WithKeys, ModelAdmin):
     form = BlockForm
     list_display = (
         "name",
@@ -53,7 +54,7 @@ class BlockAdmin(WithKeys, ModelAdmin):
         "enabled",
         "calendar",
     )
-    list_filter = ("channel", OnWeekday, "start", "fit", "enabled")
+    list_filter = (("channel", OwnRelatedFilter), OnWeekday, "start", "fit", "enabled")
     list_select_related = ("channel", "playlist")
     search_fields = ("name", "channel__name", "playlist__name")
     autocomplete_fields = ("channel", "playlist")

@@ -19,6 +19,7 @@ from unfold.admin import ModelAdmin, StackedInline, TabularInline
 
 from media_library.views.csp import allow_storage
 from streams.admin.forms import ChannelForm, HoursForm, OutputForm
+from streams.admin.own_channels import OwnChannels
 from streams.control.on_air_schedule import outlooks, overrun
 from streams.models import Channel, OnAirHours, Output, TakeoverRight
 from streams.monitoring.preflight import unverified
@@ -53,7 +54,7 @@ def _on_air(channel: Channel) -> str:
     return ""
 
 
-class OutputInline(TabularInline):
+class OutputInline(OwnChannels, TabularInline):
     model = Output
     form = OutputForm
     # Deleting a key or trusting any certificate is rare: it is on the output's own page.
@@ -62,14 +63,14 @@ class OutputInline(TabularInline):
     show_change_link = True
 
 
-class TakeoverInline(TabularInline):
+class TakeoverInline(OwnChannels, TabularInline):
     model = TakeoverRight
     fields = ("broadcaster", "rank")
     autocomplete_fields = ("broadcaster",)
     extra = 0
 
 
-class HoursInline(StackedInline):
+class HoursInline(OwnChannels, StackedInline):
     model = OnAirHours
     form = HoursForm
     fields = ("days", ("starts", "ends"), ("first_day", "last_day"))
@@ -77,7 +78,7 @@ class HoursInline(StackedInline):
 
 
 @admin.register(Channel)
-class ChannelAdmin(WithKeys, ModelAdmin):
+class ChannelAdmin(OwnChannels, WithKeys, ModelAdmin):
     form = ChannelForm
     list_display = ("name", "air", "orders", "live", "programme", "playlist", "house_format")
     list_select_related = ("playlist",)
@@ -225,7 +226,7 @@ class ChannelAdmin(WithKeys, ModelAdmin):
 
 
 @admin.register(Output)
-class OutputAdmin(WithKeys, ModelAdmin):
+class OutputAdmin(OwnChannels, WithKeys, ModelAdmin):
     form = OutputForm
     list_display = (
         *("name", "channel", "platform", "address", "has_key", "certificate", "enabled"),

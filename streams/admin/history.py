@@ -13,8 +13,19 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin, TabularInline
 
+from streams.admin.own_channels import OwnChannels, OwnRelatedFilter
 from streams.calendar import preview
-from streams.models import AsRun, Block, Channel, Incident, Node, Run, Takeover, UpcomingProblem
+from streams.models import (
+    AsRun,
+    Block,
+    Channel,
+    Incident,
+    Node,
+    Run,
+    Takeover,
+    UpcomingProblem,
+    visible,
+)
 from streams.monitoring import formatting
 from streamsite.api.audit import ReadOnly
 from streamsite.http.untrusted import number_or_none
@@ -56,9 +67,9 @@ class AsRunInline(ReadOnly, TabularInline):
 
 
 @admin.register(Run)
-class RunAdmin(ReadOnly, ModelAdmin):
+class RunAdmin(OwnChannels, ReadOnly, ModelAdmin):
     list_display = ("started_at", "channel", "length", "started_by", "ended_at", "end_reason")
-    list_filter = ("channel", StillOpen)
+    list_filter = (("channel", OwnRelatedFilter), StillOpen)
     list_select_related = ("channel",)
     inlines = (AsRunInline,)
 
@@ -68,12 +79,12 @@ class RunAdmin(ReadOnly, ModelAdmin):
 
 
 @admin.register(AsRun)
-class AsRunAdmin(ReadOnly, ModelAdmin):
+class AsRunAdmin(OwnChannels, ReadOnly, ModelAdmin):
     list_display = (
         *("started_at", "channel", "title", "kind", "by_rule", "into", "length", "ending"),
         "cause",
     )
-    list_filter = ("run__channel", "kind", "ending")
+    list_filter = (("run__channel", OwnRelatedFilter), "kind", "ending")
     list_select_related = ("run__channel",)
     search_fields = ("title",)
     list_before_template = "streams/as_run_before.html"
@@ -83,7 +94,7 @@ class AsRunAdmin(ReadOnly, ModelAdmin):
     ) -> HttpResponseBase:
         chosen = request.GET.get("run__channel__id__exact", "")
         context = {
-            "export_channels": Channel.objects.only("slug", "name"),
+            "export_channels": visible(Channel.objects.only("slug", "name"), request),
             "export_chosen": number_or_none(chosen),
             **(extra_context or {}),
         }
@@ -116,7 +127,7 @@ class AsRunAdmin(ReadOnly, ModelAdmin):
 
 
 @admin.register(Incident)
-class IncidentAdmin(ReadOnly, ModelAdmin):
+class IncidentAdmin(OwnChannels, ReadOnly, ModelAdmin):
     list_display = (
         "opened_at",
         "channel",
@@ -126,7 +137,7 @@ class IncidentAdmin(ReadOnly, ModelAdmin):
         "lasted_for",
         "closed_at",
     )
-    list_filter = ("channel", "severity", OpenIncident)
+    list_filter = (("channel", OwnRelatedFilter), "severity", OpenIncident)
     list_select_related = ("channel", "output__channel")
     search_fields = ("cause", "subject")
 
@@ -136,7 +147,7 @@ class IncidentAdmin(ReadOnly, ModelAdmin):
 
 
 @admin.register(Takeover)
-class TakeoverAdmin(ReadOnly, ModelAdmin):
+class TakeoverAdmin(OwnChannels, ReadOnly, ModelAdmin):
     list_display = (
         *(
             "requested_at",
@@ -148,7 +159,7 @@ class TakeoverAdmin(ReadOnly, ModelAdmin):
             "cause",
         ),
     )
-    list_filter = ("channel", "broadcaster")
+    list_filter = (("channel", OwnRelatedFilter), ("broadcaster", OwnRelatedFilter))
     list_select_related = ("channel", "broadcaster")
 
     @admin.display(description="On air after")
@@ -164,7 +175,7 @@ class TakeoverAdmin(ReadOnly, ModelAdmin):
 
 
 @admin.register(UpcomingProblem)
-class UpcomingProblemAdmin(ReadOnly, ModelAdmin):
+class UpcomingProblemAdmin(OwnChannels, ReadOnly, ModelAdmin):
     list_display = (
         "airs_at",
         "channel",
@@ -174,7 +185,7 @@ class UpcomingProblemAdmin(ReadOnly, ModelAdmin):
         "notified_at",
         "cleared_at",
     )
-    list_filter = ("channel", OpenProblem, "soft")
+    list_filter = (("channel", OwnRelatedFilter), OpenProblem, "soft")
     list_select_related = ("channel",)
     search_fields = ("sentence",)
 

@@ -16,6 +16,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from streams.admin.history import StillOpen
+from streams.admin.own_channels import OwnChannels, OwnRelatedFilter
 from streams.models import Broadcaster, LiveStream, StreamKey
 from streams.monitoring import formatting
 from streamsite.api.audit import ReadOnly, WithKeys
@@ -40,7 +41,7 @@ def _is_live(broadcaster: Broadcaster) -> str:
 
 
 @admin.register(Broadcaster)
-class BroadcasterAdmin(WithKeys, ModelAdmin):
+class BroadcasterAdmin(OwnChannels, WithKeys, ModelAdmin):
     list_display = ("name", "path", "live", "keys_active", "enabled")
     list_filter = ("enabled",)
     search_fields = ("name", "slug")
@@ -108,12 +109,12 @@ class BroadcasterAdmin(WithKeys, ModelAdmin):
 
 
 @admin.register(StreamKey)
-class StreamKeyAdmin(ReadOnly, ModelAdmin):
+class StreamKeyAdmin(OwnChannels, ReadOnly, ModelAdmin):
     list_display = (
         *("shown", "broadcaster", "label", "condition", "expires_at", "single_use"),
         *("last_used_at", "last_address", "created_at", "created_by"),
     )
-    list_filter = ("broadcaster", "single_use")
+    list_filter = (("broadcaster", OwnRelatedFilter), "single_use")
     list_select_related = ("broadcaster",)
     search_fields = ("prefix", "label", "broadcaster__name")
     show_full_result_count = False
@@ -130,7 +131,7 @@ class StreamKeyAdmin(ReadOnly, ModelAdmin):
 
 
 @admin.register(LiveStream)
-class LiveStreamAdmin(ReadOnly, ModelAdmin):
+class LiveStreamAdmin(OwnChannels, ReadOnly, ModelAdmin):
     list_display = (
         "started_at",
         "path",
@@ -140,7 +141,7 @@ class LiveStreamAdmin(ReadOnly, ModelAdmin):
         "address",
         "end",
     )
-    list_filter = ("broadcaster", StillOpen)
+    list_filter = (("broadcaster", OwnRelatedFilter), StillOpen)
     list_select_related = ("broadcaster",)
     search_fields = ("path",)
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from streams.api.channels import OfChannel, the_channel
 from streams.calendar import guide, preview
-from streams.models import UpcomingProblem
+from streams.models import UpcomingProblem, visible
 from streams.monitoring.preflight import Finding, findings
 from streamsite.api.auth import Router
 from streamsite.api.crud import Moment, Page, Paging, RequestSchema, RowSchema, paged
@@ -103,7 +103,7 @@ class UpcomingProblemFilter(Paging):
 @channel.get("/{slug:slug}/programme", response=Ahead, summary="The coming programme")
 @needs(READ_ONLY, "streams.view_channel")
 def programme(request: HttpRequest, slug: str, params: Query[AheadParams]) -> dict[str, Any]:
-    row, now = the_channel(slug), timezone.now()
+    row, now = the_channel(request, slug), timezone.now()
     until = now + timedelta(hours=params.hours)
     names = dict(row.blocks.values_list("pk", "name"))
     lines = preview.lines(
@@ -116,7 +116,7 @@ def programme(request: HttpRequest, slug: str, params: Query[AheadParams]) -> di
 @needs(READ_ONLY, "streams.view_channel")
 def why(request: HttpRequest, slug: str, params: Query[WhyParams]) -> preview.Answer:
     now = timezone.now()
-    return preview.why(the_channel(slug), params.at or now, now)
+    return preview.why(the_channel(request, slug), params.at or now, now)
 
 
 @channel.get(
@@ -126,7 +126,9 @@ def why(request: HttpRequest, slug: str, params: Query[WhyParams]) -> preview.An
 )
 @needs(READ_ONLY, "streams.view_channel")
 def xmltv(request: HttpRequest, slug: str) -> HttpResponse:
-    return HttpResponse(guide.xmltv(the_channel(slug), timezone.now()), guide.CONTENT_TYPE)
+    return HttpResponse(
+        guide.xmltv(the_channel(request, slug), timezone.now()), guide.CONTENT_TYPE
+    )
 
 
 @channel.get(
@@ -135,7 +137,7 @@ def xmltv(request: HttpRequest, slug: str) -> HttpResponse:
 @needs(READ_ONLY, "streams.view_channel")
 def preflight(request: HttpRequest, slug: str) -> dict[str, list[Finding]]:
     """The storage is checked, which may take seconds. The list is empty without faults."""
-    return {"findings": findings(the_channel(slug))}
+    return {"findings": findings(the_channel(request, slug))}
 
 
 @upcoming_problems.get(
@@ -143,7 +145,7 @@ def preflight(request: HttpRequest, slug: str) -> dict[str, list[Finding]]:
 )
 @needs(READ_ONLY, "streams.view_upcomingproblem")
 def listed(request: HttpRequest, filters: Query[UpcomingProblemFilter]) -> dict[str, Any]:
-    return paged(UpcomingProblem.objects.all(), "airs_at", filters)
+    return paged(visible(UpcomingProblem.objects.all(), request), "airs_at", filters)
 
 
 former_path.get(

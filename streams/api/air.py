@@ -38,7 +38,7 @@ def order(
 
     Raises `ActionRefusedError`, `Http404`.
     """
-    channel = the_channel(slug)
+    channel = the_channel(request, slug)
     detail = give(ORDERS[verb], channel, caller(request), now=timezone.now(), whose=whose)
     path = f"/api/v1/channels/{channel.slug}/status"
     return Status(202, {"detail": detail, "status": path})
@@ -161,7 +161,7 @@ class IncidentFilter(Paging):
 @router.get("/{slug:slug}/now", response=NowNext, summary="The items on air now and next")
 @needs(READ_ONLY, "streams.view_channel")
 def now(request: HttpRequest, slug: str) -> dict[str, Any]:
-    return guide.now_next(the_channel(slug), timezone.now())
+    return guide.now_next(the_channel(request, slug), timezone.now())
 
 
 def _aired(channel: int, *, behind_a_cursor: bool) -> QuerySet[AsRun]:
@@ -185,7 +185,7 @@ def _aired(channel: int, *, behind_a_cursor: bool) -> QuerySet[AsRun]:
 )
 @needs(READ_ONLY, "streams.view_asrun")
 def as_run(request: HttpRequest, slug: str, filters: Query[AsRunFilter]) -> dict[str, Any]:
-    rows = _aired(id_of(slug), behind_a_cursor=bool(filters.cursor))
+    rows = _aired(id_of(request, slug), behind_a_cursor=bool(filters.cursor))
     return paged(rows, "-started_at", filters)
 
 
@@ -198,4 +198,4 @@ def as_run(request: HttpRequest, slug: str, filters: Query[AsRunFilter]) -> dict
 def incidents(
     request: HttpRequest, slug: str, filters: Query[IncidentFilter]
 ) -> dict[str, Any]:
-    return paged(Incident.objects.filter(channel=id_of(slug)), "-opened_at", filters)
+    return paged(Incident.objects.filter(channel=id_of(request, slug)), "-opened_at", filters)

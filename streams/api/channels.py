@@ -14,11 +14,12 @@ from ninja import FilterLookup, Query, Schema, Status
 from pydantic import Field, StringConstraints
 
 from streams.control.on_air_schedule import outlooks
-from streams.models import Channel
+from streams.models import Channel, visible
 from streams.monitoring.preflight import unverified
 from streams.monitoring.report import IncidentReport, NowReport, OutputReport, RunReport, report
 from streams.programme.model import Order, Return
 from streams.wake import wake_supervisor
+from streamsite.accounts.limits import own_channels
 from streamsite.api.auth import Router
 from streamsite.api.crud import (
     Body,
@@ -222,18 +223,20 @@ class ChannelFilter(Paging):
 
 
 # ---- routes ----------------------------------------------------------------------------------
-def channel_rows() -> QuerySet[Channel]:
-    return Channel.objects.select_related("playlist").prefetch_related("outputs")
+def channel_rows(request: HttpRequest) -> QuerySet[Channel]:
+    rows = Channel.objects.select_related("playlist").prefetch_related("outputs")
+    return visible(rows, request)
 
 
-def the_channel(slug: str) -> Channel:
-    """Returns the channel. Raises `Http404`."""
-    return get_object_or_404(Channel, slug=slug)
+def the_channel(request: HttpRequest, slug: str) -> Channel:
+    """Returns the caller's channel. Raises `Http404`."""
+    return get_object_or_404(visible(Channel.objects.all(), request), slug=slug)
 
 
-def id_of(slug: str) -> int:
-    """Returns the channel's id. Raises `Http404`."""
-    for pk in Channel.objects.filter(slug=slug).order_by().values_list("pk", flat=True):
+def id_of(request: HttpRequest, slug: str) -> int:
+    """Returns the id of the caller's channel. Raises `Http404`."""
+    rows = visible(Channel.objects.filter(slug=slug), request)
+    for pk in rows.order_by().values_list("pk", flat=True):
         return pk
     raise Http404
 
@@ -249,9 +252,9 @@ def _with_status(rows: list[Channel]) -> list[Channel]:
     return rows
 
 
-def detail(slug: str) -> Channel:
+def detail(request: HttpRequest, slug: str) -> Channel:
     """Returns the channel with its status. Raises `Http404`."""
-    return _with_status([get_object_or_404(channel_rows(), slug=slug)])[0]
+    return _with_status([get_object_or_404(channel_rows(request), slug=slug)])[0]
 
 
 def refuse_on_air(channel: Channel, what: str) -> None:
@@ -265,7 +268,7 @@ def refuse_on_air(channel: Channel, what: str) -> None:
 @router.get("", response=Page[ChannelDetail], summary="Channels, by name")
 @needs(READ_ONLY, "streams.view_channel")
 def channels(request: HttpRequest, filters: Query[ChannelFilter]) -> dict[str, Any]:
-    page = paged(channel_rows(), "name", filters)
+    page = paged(channel_rows(request), "name", filters)
     return page | {"items": _with_status(page["items"])}
 
 
@@ -273,13 +276,13 @@ def channels(request: HttpRequest, filters: Query[ChannelFilter]) -> dict[str, A
 @needs(ADMIN, "streams.add_channel")
 def create(request: HttpRequest, body: NewChannel) -> Status[Channel]:
     channel = added(request, Channel(**body.given()), then=wake_supervisor)
-    return Status(201, detail(channel.slug))
+    return Status(201, detail(request, channel.slug))
 
 
 @router.get("/{slug:slug}", response=ChannelDetail, summary="Get a channel")
 @needs(READ_ONLY, "streams.view_channel")
 def channel(request: HttpRequest, slug: str) -> Channel:
-    return detail(slug)
+    return detail(request, slug)
 
 
 @router.patch("/{slug:slug}", response=ChannelDetail, summary="Change a channel")
@@ -287,7 +290,8 @@ def channel(request: HttpRequest, slug: str) -> Channel:
 def change(request: HttpRequest, slug: str, body: ChannelChange) -> Channel:
     fields = body.given()
     with transaction.atomic():
-        row = get_object_or_404(Channel.objects.select_for_update(), slug=slug)
+        rows = visible(Channel.objects.select_for_update(), request)
+        row = get_object_or_404(rows, slug=slug)
         if any(getattr(row, name) != fields[name] for name in HOUSE_FIELDS & fields.keys()):
             refuse_on_air(row, "change its house format")
         if "time_zone" in fields and fields["time_zone"] != row.time_zone:
@@ -296,7 +300,7 @@ def change(request: HttpRequest, slug: str, body: ChannelChange) -> Channel:
         changed(row, fields)
         noted(request, row, f"Changed {', '.join(sorted(fields)) or 'nothing'}.")
         transaction.on_commit(wake_supervisor)
-    return detail(row.slug)
+    return detail(request, row.slug)
 
 
 @router.delete("/{slug:slug}", response={204: None}, summary="Delete a channel and its history")
@@ -304,7 +308,7 @@ def change(request: HttpRequest, slug: str, body: ChannelChange) -> Channel:
 def delete(request: HttpRequest, slug: str) -> Status[None]:
     removed(
         request,
-        Channel.objects.all(),
+        visible(Channel.objects.all(), request),
         slug=slug,
         demand=lambda row: refuse_on_air(row, "delete it"),
         then=wake_supervisor,
@@ -317,7 +321,8 @@ def delete(request: HttpRequest, slug: str) -> Status[None]:
 def all_statuses(request: HttpRequest, filters: Query[StatusFilter]) -> dict[str, Any]:
     """Answers with 304 to an If-None-Match, so that it may be asked for every second."""
     slug, now = filters.channel or None, timezone.now()
-    channels = [channel.detail() for channel in report(now, slug=slug).channels]
+    among = own_channels(request)
+    channels = [channel.detail() for channel in report(now, slug=slug, among=among).channels]
     if slug and not channels:
         raise Http404
     hours = outlooks(now, slug=slug)
@@ -330,12 +335,13 @@ def all_statuses(request: HttpRequest, filters: Query[StatusFilter]) -> dict[str
 @router.get("/{slug:slug}/status", response=ChannelStatus, summary="The status of a channel")
 @needs(READ_ONLY, "streams.view_channel")
 def status(request: HttpRequest, slug: str) -> dict[str, Any]:
-    return status_of(slug)
+    return status_of(request, slug)
 
 
-def status_of(slug: str) -> dict[str, Any]:
+def status_of(request: HttpRequest, slug: str) -> dict[str, Any]:
     """Returns the status of a channel. Raises `Http404`."""
-    reports = report(timezone.now(), slug=slug).channels
+    among = own_channels(request)
+    reports = report(timezone.now(), slug=slug, among=among).channels
     if not reports:
         raise Http404
     return reports[0].detail()

@@ -12,7 +12,7 @@ from streams.api import air
 from streams.api.channels import ChannelStatus, status_of, the_channel
 from streams.api.live import StreamDetail, stream
 from streams.ingest import report
-from streams.models import Channel
+from streams.models import Channel, visible
 from streamsite.api.auth import Router
 from streamsite.api.crud import RequestSchema
 from streamsite.api.permissions import ADMIN, READ_ONLY, needs
@@ -26,11 +26,12 @@ class Which(RequestSchema):
         "", max_length=80, description="A channel's slug. Default: the only channel."
     )
 
-    def slug(self) -> str:
+    def slug(self, request: HttpRequest) -> str:
         """Raises `Http404` without a channel, `ProblemError` if there are several."""
         if self.channel:
             return self.channel
-        slugs = list(Channel.objects.values_list("slug", flat=True)[:2])
+        rows = visible(Channel.objects.all(), request)
+        slugs = list(rows.values_list("slug", flat=True)[:2])
         if not slugs:
             raise Http404
         if len(slugs) > 1:
@@ -60,21 +61,21 @@ class CompatibilityStreams(Schema):
 @router.post("/start", response={202: air.Taken})
 @needs(ADMIN, "streams.operate_channel")
 def start(request: HttpRequest, which: Query[Which]) -> Status[dict[str, str]]:
-    return air.order(request, which.slug(), "start")
+    return air.order(request, which.slug(request), "start")
 
 
 @router.post("/stop", response={202: air.Taken})
 @needs(ADMIN, "streams.operate_channel")
 def stop(request: HttpRequest, which: Query[Which]) -> Status[dict[str, str]]:
-    return air.order(request, which.slug(), "stop")
+    return air.order(request, which.slug(request), "stop")
 
 
 @router.get("/status", response=CompatibilityStatus)
 @needs(READ_ONLY, "streams.view_channel")
 def status(request: HttpRequest, which: Query[Which]) -> dict[str, Any]:
-    channel = the_channel(which.slug())
+    channel = the_channel(request, which.slug(request))
     sent_to = [output.address for output in channel.outputs.all() if output.enabled]
-    current = status_of(channel.slug)
+    current = status_of(request, channel.slug)
     return current | {"order": current["desired_state"], "rtmp_addresses": sent_to}
 
 
@@ -83,7 +84,7 @@ def status(request: HttpRequest, which: Query[Which]) -> dict[str, Any]:
 def streams(request: HttpRequest) -> dict[str, Any]:
     """Streams that are live now, the longest first. `fault`: why it may be outdated."""
     return {
-        "streams": [report.stream_json(row) for row in report.live()],
+        "streams": [report.stream_json(row) for row in visible(report.live(), request)],
         "fault": report.fault(),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -10,10 +11,11 @@ from django.utils import timezone
 from ninja import Query, Schema, Status
 from ninja.errors import HttpError
 
-from streams.models import Channel, Output
+from streams.models import Channel, Output, visible
 from streams.monitoring import components, uptime
 from streams.monitoring import metrics as samples
 from streams.views.pages import in_public
+from streamsite.accounts.limits import own_channels
 from streamsite.api.auth import Router
 from streamsite.api.crud import RequestSchema as Plain
 from streamsite.api.permissions import READ_ONLY, needs
@@ -107,11 +109,12 @@ def _span(begins: datetime | None, ends: datetime | None) -> tuple[datetime, dat
     return since, until
 
 
-def _demand(params: HealthParams) -> None:
+def _demand(request: HttpRequest, params: HealthParams) -> None:
     """Raises `HttpError` 404 if the channel, or its output, does not exist."""
-    if params.channel is not None and not Channel.objects.filter(slug=params.channel).exists():
+    channels = visible(Channel.objects.all(), request)
+    if params.channel is not None and not channels.filter(slug=params.channel).exists():
         raise HttpError(404, "There is no channel with that slug.")
-    outputs = Output.objects.filter(pk=params.output or 0)
+    outputs = visible(Output.objects.filter(pk=params.output or 0), request)
     if params.channel is not None:
         outputs = outputs.filter(channel__slug=params.channel)
     if params.output is not None and not outputs.exists():
@@ -138,6 +141,11 @@ def health(request: HttpRequest) -> Status[dict[str, Any]]:
 def detailed(request: HttpRequest) -> Status[components.Detailed]:
     """503 if nothing is known or plays, or if a channel is off the air."""
     state = components.detailed(timezone.now())
+    # Without the database there are none, and no limit can be read.
+    if state.channels and own_channels(request) is not None:
+        own = set(visible(Channel.objects.all(), request).values_list("slug", flat=True))
+        channels = tuple(one for one in state.channels if one["slug"] in own)
+        state = replace(state, channels=channels)
     return Status(503 if state.status == "down" else 200, state)
 
 
@@ -149,12 +157,17 @@ def detailed(request: HttpRequest) -> Status[components.Detailed]:
 @needs(READ_ONLY, "streams.view_channel")
 def metrics(request: HttpRequest, params: Query[MetricsParams]) -> dict[str, Any]:
     """Samples are taken every ten seconds; after a day one per five minutes is kept."""
-    _demand(params)
+    _demand(request, params)
     begins, ends = _span(params.begins, params.ends)
     size = params.bucket or samples.length(begins, ends)
     try:
         series = samples.series(
-            begins, ends, slug=params.channel, output=params.output, seconds=size
+            begins,
+            ends,
+            slug=params.channel,
+            output=params.output,
+            seconds=size,
+            among=own_channels(request),
         )
     except samples.TooFineError as error:
         raise HttpError(422, str(error)) from None
@@ -174,9 +187,13 @@ def metrics(request: HttpRequest, params: Query[MetricsParams]) -> dict[str, Any
 @needs(READ_ONLY, "streams.view_channel")
 def uptimes(request: HttpRequest, params: Query[UptimeParams]) -> dict[str, Any]:
     """For today, this week and month, the last 7 and 30 days; or for the requested span."""
-    _demand(params)
+    _demand(request, params)
     span = _span(params.begins, params.ends) if params.begins or params.ends else None
     channels = uptime.uptimes(
-        timezone.now(), slug=params.channel, output=params.output, span=span
+        timezone.now(),
+        slug=params.channel,
+        output=params.output,
+        span=span,
+        among=own_channels(request),
     )
     return {"channels": channels}

@@ -33,7 +33,7 @@ class PrepareBody(Body):
 @needs(ADMIN, "media_library.change_mediaitem")
 def prepare(request: HttpRequest, id: Id, body: PrepareBody) -> Status[PreparedCopy]:
     row = get_object_or_404(MediaItem, pk=id)
-    house_format = the_channel(body.channel).house_format
+    house_format = the_channel(request, body.channel).house_format
     copy = actions.request_prepare(row, house_format, again=True)
     noted(request, row, f"Preparing ordered for {body.channel}.")
     return Status(202, copy)

@@ -16,7 +16,7 @@ from pydantic import StringConstraints
 from streams.api.channels import Name, NameOrSlug
 from streams.ingest import keys, report
 from streams.ingest.servers import configured_client
-from streams.models import Broadcaster, LiveStream, StreamKey
+from streams.models import Broadcaster, LiveStream, StreamKey, visible
 from streams.models.ingest import SLUG
 from streamsite.api.auth import Router, caller
 from streamsite.api.crud import (
@@ -90,7 +90,7 @@ def _refuse_live(row: Broadcaster) -> None:
 @broadcasters.get("", response=Page[BroadcasterDetail], summary="Broadcasters, by name")
 @needs(READ_ONLY, "streams.view_broadcaster")
 def listed(request: HttpRequest, filters: Query[BroadcasterFilter]) -> dict[str, Any]:
-    return paged(Broadcaster.objects.all(), "name", filters)
+    return paged(visible(Broadcaster.objects.all(), request), "name", filters)
 
 
 @broadcasters.post("", response={201: BroadcasterDetail}, summary="Create a broadcaster")
@@ -102,7 +102,7 @@ def create(request: HttpRequest, body: NewBroadcaster) -> Status[Broadcaster]:
 @broadcasters.get("/{id}", response=BroadcasterDetail, summary="Get a broadcaster")
 @needs(READ_ONLY, "streams.view_broadcaster")
 def broadcaster(request: HttpRequest, id: Id) -> Broadcaster:
-    return get_object_or_404(Broadcaster, pk=id)
+    return get_object_or_404(visible(Broadcaster.objects.all(), request), pk=id)
 
 
 @broadcasters.patch("/{id}", response=BroadcasterDetail, summary="Change a broadcaster")
@@ -114,7 +114,8 @@ def change(request: HttpRequest, id: Id, body: BroadcasterChange) -> Broadcaster
         if fields.get("slug", row.slug) != row.slug:
             _refuse_live(row)
 
-    return edited(request, Broadcaster.objects.all(), id, fields, demand=demand)
+    rows = visible(Broadcaster.objects.all(), request)
+    return edited(request, rows, id, fields, demand=demand)
 
 
 @broadcasters.delete(
@@ -122,7 +123,8 @@ def change(request: HttpRequest, id: Id, body: BroadcasterChange) -> Broadcaster
 )
 @needs(ADMIN, "streams.delete_broadcaster")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
-    removed(request, Broadcaster.objects.all(), pk=id, demand=_refuse_live)
+    rows = visible(Broadcaster.objects.all(), request)
+    removed(request, rows, pk=id, demand=_refuse_live)
     return Status(204, None)
 
 
@@ -156,14 +158,15 @@ class StreamKeyFilter(Paging):
 @stream_keys.get("", response=Page[StreamKeyDetail], summary="Stream keys, latest first")
 @needs(READ_ONLY, "streams.view_streamkey")
 def stream_key_list(request: HttpRequest, filters: Query[StreamKeyFilter]) -> dict[str, Any]:
-    return paged(StreamKey.objects.all(), "-id", filters)
+    return paged(visible(StreamKey.objects.all(), request), "-id", filters)
 
 
 @stream_keys.post("", response={201: MintedKey}, summary="Create a key; it is returned once")
 @needs(ADMIN, "streams.add_streamkey")
 def mint(request: HttpRequest, body: NewStreamKey) -> Status[StreamKey]:
     with transaction.atomic():
-        owner = get_object_or_404(Broadcaster, pk=body.broadcaster_id)
+        mine = visible(Broadcaster.objects.all(), request)
+        owner = get_object_or_404(mine, pk=body.broadcaster_id)
         row, key = keys.mint(
             owner,
             by=caller(request).name,
@@ -180,7 +183,7 @@ def mint(request: HttpRequest, body: NewStreamKey) -> Status[StreamKey]:
 @stream_keys.get("/{id}", response=StreamKeyDetail, summary="Get a key's record")
 @needs(READ_ONLY, "streams.view_streamkey")
 def stream_key(request: HttpRequest, id: Id) -> StreamKey:
-    return get_object_or_404(StreamKey, pk=id)
+    return get_object_or_404(visible(StreamKey.objects.all(), request), pk=id)
 
 
 @stream_keys.delete(
@@ -191,7 +194,8 @@ def stream_key(request: HttpRequest, id: Id) -> StreamKey:
 )
 @needs(ADMIN, "streams.change_streamkey")
 def revoke(request: HttpRequest, id: Id) -> Status[None]:
-    row = get_object_or_404(StreamKey.objects.select_related("broadcaster"), pk=id)
+    rows = visible(StreamKey.objects.select_related("broadcaster"), request)
+    row = get_object_or_404(rows, pk=id)
     if row.revoked_at is None:
         # Outside any transaction: see `keys.revoke`.
         keys.revoke(
@@ -254,7 +258,7 @@ class StreamFilter(Paging):
 @streams.get("", response=StreamPage, summary="Streams, latest first")
 @needs(READ_ONLY, "streams.view_livestream")
 def live(request: HttpRequest, filters: Query[StreamFilter]) -> dict[str, Any]:
-    rows = LiveStream.objects.select_related("broadcaster", "key")
+    rows = visible(LiveStream.objects.select_related("broadcaster", "key"), request)
     page = paged(rows, "-started_at", filters)
     page["items"] = [report.stream_json(row) for row in page["items"]]
     return page | {"fault": report.fault()}
@@ -263,5 +267,5 @@ def live(request: HttpRequest, filters: Query[StreamFilter]) -> dict[str, Any]:
 @streams.get("/{id}", response=StreamDetail, summary="Get a stream, also after its end")
 @needs(READ_ONLY, "streams.view_livestream")
 def stream(request: HttpRequest, id: Id) -> dict[str, Any]:
-    rows = LiveStream.objects.select_related("broadcaster", "key")
+    rows = visible(LiveStream.objects.select_related("broadcaster", "key"), request)
     return report.stream_json(get_object_or_404(rows, pk=id))

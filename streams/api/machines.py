@@ -62,4 +62,4 @@ def listed(request: HttpRequest, params: Query[Paging]) -> dict[str, Any]:
 )
 @needs(READ_ONLY, "streams.view_channel")
 def lines(request: HttpRequest, slug: str, filters: Query[LineFilter]) -> dict[str, Any]:
-    return paged(LogLine.objects.filter(channel=id_of(slug)), "-id", filters)
+    return paged(LogLine.objects.filter(channel=id_of(request, slug)), "-id", filters)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import Query, Status
 from pydantic import Field, StringConstraints
 
 from streams.api.channels import Name, OfChannel, OutputDetail, the_channel
-from streams.models import Output
+from streams.models import Output, visible
 from streams.outputs.platforms import MAX_SECRET_BYTES, MAX_SESSION_HOURS, Platform
 from streams.wake import wake_supervisor
 from streamsite.api.auth import Router
@@ -74,34 +75,38 @@ class OutputFilter(Paging):
     enabled: bool | None = None
 
 
+def _rows(request: HttpRequest) -> QuerySet[Output]:
+    return visible(Output.objects.all(), request)
+
+
 @router.get("", response=Page[OutputDetail], summary="Outputs, by id")
 @needs(READ_ONLY, "streams.view_output")
 def outputs(request: HttpRequest, filters: Query[OutputFilter]) -> dict[str, Any]:
-    return paged(Output.objects.select_related("channel"), "id", filters)
+    return paged(_rows(request).select_related("channel"), "id", filters)
 
 
 @router.post("", response={201: OutputDetail}, summary="Create an output of a channel")
 @needs(ADMIN, "streams.add_output")
 def create(request: HttpRequest, body: NewOutput) -> Status[Output]:
     fields = body.given()
-    fields["channel"] = the_channel(fields["channel"])
+    fields["channel"] = the_channel(request, fields["channel"])
     return Status(201, added(request, Output(**fields), then=wake_supervisor))
 
 
 @router.get("/{id}", response=OutputDetail, summary="Get an output")
 @needs(READ_ONLY, "streams.view_output")
 def output(request: HttpRequest, id: Id) -> Output:
-    return get_object_or_404(Output.objects.select_related("channel"), pk=id)
+    return get_object_or_404(_rows(request).select_related("channel"), pk=id)
 
 
 @router.patch("/{id}", response=OutputDetail, summary="Change an output")
 @needs(ADMIN, "streams.change_output")
 def change(request: HttpRequest, id: Id, body: OutputChange) -> Output:
-    return edited(request, Output.objects.all(), id, body.given(), then=wake_supervisor)
+    return edited(request, _rows(request), id, body.given(), then=wake_supervisor)
 
 
 @router.delete("/{id}", response={204: None}, summary="Delete an output")
 @needs(ADMIN, "streams.delete_output")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
-    removed(request, Output.objects.all(), pk=id, then=wake_supervisor)
+    removed(request, _rows(request), pk=id, then=wake_supervisor)
     return Status(204, None)

@@ -43,7 +43,7 @@ LOGO_LIFE: Final = 3600
 )
 @needs(READ_ONLY, "streams.view_channel")
 def current_picture(request: HttpRequest, slug: str) -> HttpResponseBase:
-    channel = the_channel(slug)
+    channel = the_channel(request, slug)
     path = picture(channel.pk) if Path(settings.RUN_DIR).is_dir() else None
     if path is None:
         raise Http404
@@ -59,7 +59,7 @@ def current_picture(request: HttpRequest, slug: str) -> HttpResponseBase:
 )
 @needs(READ_ONLY, "streams.view_channel")
 def logo(request: HttpRequest, slug: str) -> HttpResponseBase:
-    channel = the_channel(slug)
+    channel = the_channel(request, slug)
     if not channel.logo:
         raise Http404
     key = Logo(channel.logo).key
@@ -90,17 +90,17 @@ def logo(request: HttpRequest, slug: str) -> HttpResponseBase:
 )
 @needs(ADMIN, "streams.change_channel")
 def put_logo(request: HttpRequest, slug: str) -> Channel:
-    row = the_channel(slug)
+    row = the_channel(request, slug)
     # Stored under its content hash, before the transaction: it takes seconds.
     digest = logos.keep(request.read(logos.MAX_BYTES + 1))
     edited(request, Channel.objects.all(), row.pk, {"logo": digest}, then=wake_supervisor)
-    return detail(slug)
+    return detail(request, slug)
 
 
 @router.delete("/{slug:slug}/logo", response={204: None}, summary="Remove the logo")
 @needs(ADMIN, "streams.change_channel")
 def delete_logo(request: HttpRequest, slug: str) -> Status[None]:
-    row = the_channel(slug)
+    row = the_channel(request, slug)
     edited(request, Channel.objects.all(), row.pk, {"logo": ""}, then=wake_supervisor)
     return Status(204, None)
 
@@ -115,7 +115,7 @@ def delete_logo(request: HttpRequest, slug: str) -> Status[None]:
 @needs(READ_ONLY, "streams.view_channel")
 def playlist(request: HttpRequest, slug: str) -> HttpResponse:
     try:
-        listed = (folder(the_channel(slug).pk) / "hls" / "live.m3u8").read_bytes()
+        listed = (folder(the_channel(request, slug).pk) / "hls" / "live.m3u8").read_bytes()
     except FileNotFoundError:
         raise Http404 from None
     # A player requests segments relative to the playlist.
@@ -137,7 +137,7 @@ def playlist(request: HttpRequest, slug: str) -> HttpResponse:
 def segment(request: HttpRequest, slug: str, name: str) -> HttpResponseBase:
     if not _SEGMENT.fullmatch(name):
         raise Http404
-    path = folder(the_channel(slug).pk) / "hls" / name
+    path = folder(the_channel(request, slug).pk) / "hls" / name
     return _file(path, "video/mp2t", "private, max-age=60")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 from django.contrib.admin.models import ADDITION
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -16,7 +17,7 @@ from pydantic import Field, StringConstraints
 
 from streams.api.channels import Name, OfChannel, the_channel
 from streams.calendar import edit as weeks
-from streams.models import Block, Channel, OnAirHours
+from streams.models import Block, Channel, OnAirHours, visible
 from streams.models.programme import MAX_PRIORITY, Span, clock
 from streams.planning import occurrences
 from streams.programme.model import Order, Start
@@ -157,36 +158,40 @@ class BlockFilter(Paging):
     enabled: bool | None = None
 
 
+def _rows(request: HttpRequest) -> QuerySet[Block]:
+    return visible(Block.objects.all(), request)
+
+
 @blocks.get("", response=Page[BlockDetail], summary="Blocks, by id")
 @needs(READ_ONLY, "streams.view_block")
 def listed(request: HttpRequest, filters: Query[BlockFilter]) -> dict[str, Any]:
-    return paged(Block.objects.select_related("channel", "playlist"), "id", filters)
+    return paged(_rows(request).select_related("channel", "playlist"), "id", filters)
 
 
 @blocks.post("", response={201: BlockDetail}, summary="Create a block of a channel")
 @needs(ADMIN, "streams.add_block")
 def create(request: HttpRequest, body: NewBlock) -> Status[Block]:
     fields = body.given()
-    fields["channel"] = the_channel(fields["channel"])
+    fields["channel"] = the_channel(request, fields["channel"])
     return Status(201, added(request, Block(**fields), then=wake_supervisor))
 
 
 @blocks.get("/{id}", response=BlockDetail, summary="Get a block")
 @needs(READ_ONLY, "streams.view_block")
 def block(request: HttpRequest, id: Id) -> Block:
-    return get_object_or_404(Block.objects.select_related("channel", "playlist"), pk=id)
+    return get_object_or_404(_rows(request).select_related("channel", "playlist"), pk=id)
 
 
 @blocks.patch("/{id}", response=BlockDetail, summary="Change a block")
 @needs(ADMIN, "streams.change_block")
 def change(request: HttpRequest, id: Id, body: BlockChange) -> Block:
-    return edited(request, Block.objects.all(), id, body.given(), then=wake_supervisor)
+    return edited(request, _rows(request), id, body.given(), then=wake_supervisor)
 
 
 @blocks.delete("/{id}", response={204: None}, summary="Delete a block")
 @needs(ADMIN, "streams.delete_block")
 def delete(request: HttpRequest, id: Id) -> Status[None]:
-    removed(request, Block.objects.all(), pk=id, then=wake_supervisor)
+    removed(request, _rows(request), pk=id, then=wake_supervisor)
     return Status(204, None)
 
 
@@ -247,7 +252,7 @@ def calendar(request: HttpRequest, slug: str, params: Query[CalendarParams]) -> 
         raise ProblemError(
             Kind.INVALID, f"Ask for 1 to {MAX_DAYS} days, the end after the start."
         )
-    channel = the_channel(slug)
+    channel = the_channel(request, slug)
     outline = occurrences.outline(channel)
     begins, ends = occurrences.span(params.first, days, outline.zone)
     seen = {row.pk: weeks.times_of(row).token for row in channel.blocks.all()}
@@ -276,7 +281,7 @@ def calendar(request: HttpRequest, slug: str, params: Query[CalendarParams]) -> 
 @blocks.post("/{id}/move", response=Accepted, summary="Move a block, or its edges")
 @needs(ADMIN, "streams.change_block")
 def move(request: HttpRequest, id: Id, body: Move) -> dict[str, str]:
-    row = get_object_or_404(Block, pk=id)
+    row = get_object_or_404(_rows(request), pk=id)
     times = weeks.times_of(row)
     then = weeks.moved(
         times, body.day, timedelta(seconds=body.starts_by), timedelta(seconds=body.ends_by)
@@ -330,7 +335,7 @@ class CopiedWeek(Schema):
 def copy_week(request: HttpRequest, slug: str, body: CopyWeekBody) -> Status[dict[str, Any]]:
     week, to = _monday(body.week), _monday(body.to)
     with transaction.atomic():
-        rows = weeks.copy_week(the_channel(slug), week, to)
+        rows = weeks.copy_week(the_channel(request, slug), week, to)
         for row in rows:
             noted(request, row, "Copied from another week.", ADDITION)
     return Status(201, {"blocks": rows})
@@ -357,14 +362,15 @@ class HoursDetail(Schema):
 @hours.get("/{slug:slug}/hours", response=HoursDetail, summary="Get the on-air hours")
 @needs(READ_ONLY, "streams.view_channel")
 def on_air_hours(request: HttpRequest, slug: str) -> dict[str, Any]:
-    return {"hours": list(the_channel(slug).hours.all())}
+    return {"hours": list(the_channel(request, slug).hours.all())}
 
 
 @hours.put("/{slug:slug}/hours", response=HoursDetail, summary="Replace the on-air hours")
 @needs(ADMIN, "streams.change_channel")
 def replace_hours(request: HttpRequest, slug: str, body: Hours) -> dict[str, Any]:
     with transaction.atomic():
-        channel = get_object_or_404(Channel.objects.select_for_update(), slug=slug)
+        rows = visible(Channel.objects.select_for_update(), request)
+        channel = get_object_or_404(rows, slug=slug)
         channel.hours.all().delete()
         for span in body.hours:
             made(OnAirHours(channel=channel, **span.given()))

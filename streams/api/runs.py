@@ -12,7 +12,7 @@ from ninja import FilterLookup, Query
 from pydantic import Field
 
 from streams.api.channels import OfChannel
-from streams.models import Run
+from streams.models import Run, visible
 from streamsite.api.auth import Router
 from streamsite.api.crud import Id, Moment, Page, Paging, RowSchema, paged
 from streamsite.api.permissions import READ_ONLY, needs
@@ -44,17 +44,17 @@ class RunFilter(Paging):
     )
 
 
-def _runs_with_slug() -> QuerySet[Run]:
-    return Run.objects.annotate(slug=F("channel__slug"))
+def _runs_with_slug(request: HttpRequest) -> QuerySet[Run]:
+    return visible(Run.objects.all(), request).annotate(slug=F("channel__slug"))
 
 
 @router.get("", response=Page[RunDetail], summary="Runs, latest first")
 @needs(READ_ONLY, "streams.view_run")
 def runs(request: HttpRequest, filters: Query[RunFilter]) -> dict[str, Any]:
-    return paged(_runs_with_slug(), "-started_at", filters)
+    return paged(_runs_with_slug(request), "-started_at", filters)
 
 
 @router.get("/{id}", response=RunDetail, summary="Get a run")
 @needs(READ_ONLY, "streams.view_run")
 def run(request: HttpRequest, id: Id) -> Run:
-    return get_object_or_404(_runs_with_slug(), pk=id)
+    return get_object_or_404(_runs_with_slug(request), pk=id)

@@ -13,11 +13,12 @@ from pydantic import Field
 
 from streams.api.air import Taken, order
 from streams.api.channels import id_of, the_channel
-from streams.models import Broadcaster, Channel, Takeover, TakeoverRight
+from streams.models import Broadcaster, Channel, Takeover, TakeoverRight, visible
 from streams.wake import wake_supervisor
 from streamsite.api.auth import Router
 from streamsite.api.crud import Body, Id, Page, Paging, made, noted, paged
 from streamsite.api.permissions import ADMIN, READ_ONLY, needs
+from streamsite.http.problems import Kind, ProblemError
 
 router = Router(tags=["takeover"])
 
@@ -80,7 +81,8 @@ class TakeoverDetail(Schema):
 def take(request: HttpRequest, slug: str, body: Taking | None = None) -> Status[dict[str, str]]:
     whose = None
     if body is not None and body.broadcaster_id is not None:
-        whose = get_object_or_404(Broadcaster, pk=body.broadcaster_id)
+        mine = visible(Broadcaster.objects.all(), request)
+        whose = get_object_or_404(mine, pk=body.broadcaster_id)
     return order(request, slug, "take", whose=whose)
 
 
@@ -105,7 +107,7 @@ def release(request: HttpRequest, slug: str) -> Status[dict[str, str]]:
 )
 @needs(READ_ONLY, "streams.view_takeover")
 def takeovers(request: HttpRequest, slug: str, params: Query[Paging]) -> dict[str, Any]:
-    return paged(Takeover.objects.filter(channel=id_of(slug)), "-requested_at", params)
+    return paged(Takeover.objects.filter(channel=id_of(request, slug)), "-requested_at", params)
 
 
 def _rights(channel: Channel) -> dict[str, Any]:
@@ -118,7 +120,15 @@ def _rights(channel: Channel) -> dict[str, Any]:
 )
 @needs(READ_ONLY, "streams.view_channel")
 def rights(request: HttpRequest, slug: str) -> dict[str, Any]:
-    return _rights(the_channel(slug))
+    return _rights(the_channel(request, slug))
+
+
+def _demand_visible(request: HttpRequest, chosen: set[int]) -> None:
+    """Raises `ProblemError` for broadcasters of other channels than the caller's."""
+    known = set(Broadcaster.objects.filter(pk__in=chosen).values_list("pk", flat=True))
+    mine = visible(Broadcaster.objects.filter(pk__in=known), request)
+    if known - set(mine.values_list("pk", flat=True)):
+        raise ProblemError(Kind.REFUSED, "There is no such broadcaster of your channels.")
 
 
 @router.put(
@@ -127,7 +137,10 @@ def rights(request: HttpRequest, slug: str) -> dict[str, Any]:
 @needs(ADMIN, "streams.change_channel")
 def replace_rights(request: HttpRequest, slug: str, body: Rights) -> dict[str, Any]:
     with transaction.atomic():
-        channel = get_object_or_404(Channel.objects.select_for_update(), slug=slug)
+        rows = visible(Channel.objects.select_for_update(), request)
+        channel = get_object_or_404(rows, slug=slug)
+        chosen = {right.broadcaster_id for right in body.rights}
+        _demand_visible(request, chosen)
         channel.takeover_rights.all().delete()
         for right in body.rights:
             made(TakeoverRight(channel=channel, **right.model_dump()))

@@ -6,6 +6,7 @@ communicates with a process.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 
@@ -16,6 +17,13 @@ from django.db.models import F
 from streams.models import Broadcaster, Channel, LiveStream, Run
 from streams.monitoring.preflight import Finding, checked, findings
 from streams.wake import wake_supervisor
+
+#: Records an order, in the transaction that gives it.
+Note = Callable[[], object]
+
+
+def _no_note() -> None:
+    """For orders that nobody gave: those of the on-air hours."""
 
 
 class ActionRefusedError(Exception):
@@ -42,7 +50,14 @@ class CantStartError(ActionRefusedError):
         self.faults = faults
 
 
-def start(channel: Channel, *, by: str, now: datetime, attended: bool = True) -> Run:
+def start(
+    channel: Channel,
+    *,
+    by: str,
+    now: datetime,
+    attended: bool = True,
+    note: Note = _no_note,
+) -> Run:
     """Order the channel on and open its run.
 
     Args:
@@ -52,6 +67,7 @@ def start(channel: Channel, *, by: str, now: datetime, attended: bool = True) ->
         attended: A person waits for the answer and can fix a fault: the preflight is made now,
             and a fault refuses the start. Otherwise the node makes the preflight, and holds the
             run back until its faults are gone.
+        note: Records the order.
 
     Raises:
         AlreadyOnAirError: The channel is on air or still stopping. Nothing is written.
@@ -79,6 +95,7 @@ def start(channel: Channel, *, by: str, now: datetime, attended: bool = True) ->
                 ordered_by=by,
                 switched_at=now,
             )
+            note()
             transaction.on_commit(wake_supervisor)
     except IntegrityError:
         # A concurrent Start was first: the database refused a second open run.
@@ -95,28 +112,34 @@ def _preflight(channel: Channel, now: datetime) -> dict[str, object]:
     return {"checks": checks, "checked_at": now, "checked_on": settings.NODE_NAME}
 
 
-def stop(channel: Channel, *, by: str, now: datetime) -> None:
+def stop(channel: Channel, *, by: str, now: datetime, note: Note = _no_note) -> None:
     """Order the channel off. The worker closes the run when its processes have ended.
 
     Raises `NotRunningError`.
     """
     order = {"desired_state": Channel.DesiredState.OFF, "ordered_at": now, "ordered_by": by}
-    _update_running(channel, "stopped", **order, switched_at=now)
+    _update_running(channel, "stopped", note, **order, switched_at=now)
 
 
-def restart(channel: Channel, *, by: str, now: datetime) -> None:
+def restart(channel: Channel, *, by: str, now: datetime, note: Note = _no_note) -> None:
     """Order the channel off and on again, as a new run. Raises `NotRunningError`."""
     _update_running(
-        channel, "restarted", restarts=F("restarts") + 1, ordered_at=now, ordered_by=by
+        channel, "restarted", note, restarts=F("restarts") + 1, ordered_at=now, ordered_by=by
     )
 
 
-def skip(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG001 - all orders share this signature
+def skip(
+    channel: Channel,
+    *,
+    by: str,  # noqa: ARG001 - all orders share this signature
+    now: datetime,  # noqa: ARG001 - see above
+    note: Note = _no_note,
+) -> None:
     """Order the next item immediately. Raises `NotRunningError`.
 
     `ordered_by` and `ordered_at` keep the last start; the admin's history records who skipped.
     """
-    _update_running(channel, "skipped", skips=F("skips") + 1)
+    _update_running(channel, "skipped", note, skips=F("skips") + 1)
 
 
 def take(
@@ -125,6 +148,7 @@ def take(
     by: str,  # noqa: ARG001 - all orders share this signature
     now: datetime,
     broadcaster: Broadcaster | None = None,
+    note: Note = _no_note,
 ) -> None:
     """Put a live feed on the channel: that of `broadcaster`, or the one with the lowest rank.
 
@@ -146,13 +170,20 @@ def take(
     _update_running(
         channel,
         "taken over",
+        note,
         live_order=Channel.Live.TAKE,
         live_broadcaster=right.broadcaster_id,
         live_ordered_at=now,
     )
 
 
-def return_to_programme(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG001 - all orders share this signature
+def return_to_programme(
+    channel: Channel,
+    *,
+    by: str,  # noqa: ARG001 - all orders share this signature
+    now: datetime,
+    note: Note = _no_note,
+) -> None:
     """Return to the programme, and stay there while a broadcaster is live.
 
     Raises `NotRunningError`.
@@ -160,28 +191,37 @@ def return_to_programme(channel: Channel, *, by: str, now: datetime) -> None:  #
     _update_running(
         channel,
         "returned to its programme",
+        note,
         live_order=Channel.Live.RETURN,
         live_broadcaster=None,
         live_ordered_at=now,
     )
 
 
-def release(channel: Channel, *, by: str, now: datetime) -> None:  # noqa: ARG001 - all orders share this signature
+def release(
+    channel: Channel,
+    *,
+    by: str,  # noqa: ARG001 - all orders share this signature
+    now: datetime,
+    note: Note = _no_note,
+) -> None:
     """Let live feeds take over automatically again. Raises `NotRunningError`."""
     _update_running(
         channel,
         "set to automatic takeover",
+        note,
         live_order=Channel.Live.AUTO,
         live_broadcaster=None,
         live_ordered_at=now,
     )
 
 
-def _update_running(channel: Channel, verb: str, **order: object) -> None:
+def _update_running(channel: Channel, verb: str, note: Note, **order: object) -> None:
     with transaction.atomic():
         changed = Channel.objects.filter(
             pk=channel.pk, desired_state=Channel.DesiredState.ON
         ).update(**order)
         if not changed:
             raise NotRunningError(f"{channel.name} is not running, so it can't be {verb}.")
+        note()
         transaction.on_commit(wake_supervisor)

@@ -106,7 +106,10 @@ def give(
     Raises:
         actions.ActionRefusedError: The order can't be accepted.
     """
-    options = {} if whose is None or order.verb != "take" else {"broadcaster": whose}
-    order.act(channel, by=who.name, now=now, **options)
-    audit.write(who, channel, f"{order.label} ordered.")
+    options = {"broadcaster": whose} if whose is not None and order.verb == "take" else {}
+
+    def note() -> None:
+        audit.write(who, channel, f"{order.label} ordered.", event=audit.Event.ORDER)
+
+    order.act(channel, by=who.name, now=now, note=note, **options)
     return order.done.format(channel.name)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 from argparse import ArgumentParser
+from collections.abc import Callable
 
 from django.core.management.base import BaseCommand, CommandError
 
 from streams.models import Channel
+from streamsite.api import audit
 
 
 def operator() -> str:
@@ -17,6 +19,11 @@ def operator() -> str:
     except (KeyError, OSError):
         # In a container the user may have no name.
         return "command"
+
+
+def noted(channel: Channel, order: str) -> Callable[[], None]:
+    """Returns what records the order in the audit log."""
+    return lambda: audit.record(audit.Event.ORDER, operator(), f"{order} ordered.", [channel])
 
 
 class ChannelCommand(BaseCommand):

@@ -1,6 +1,7 @@
 from streams.models.channel import Channel, Output
 from streams.models.history import AsRun, Incident, LogLine, Run, Sample
 from streams.models.ingest import Broadcaster, IngestServer, LiveStream, StreamKey
+from streams.models.own_channels import visible
 from streams.models.programme import Block, OnAirHours, UpcomingProblem
 from streams.models.state import ChannelState, Node, OutputState
 from streams.models.takeover import Takeover, TakeoverRight
@@ -25,4 +26,5 @@ __all__ = [
     "Takeover",
     "TakeoverRight",
     "UpcomingProblem",
+    "visible",
 ]

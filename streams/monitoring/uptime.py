@@ -14,7 +14,7 @@ Past outputs of a channel are not recorded: the outputs enabled now are used ins
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
@@ -207,16 +207,19 @@ def uptimes(
     slug: str | None = None,
     output: int | None = None,
     span: Span | None = None,
+    among: Collection[int] | None = None,
 ) -> list[ChannelUptime]:
     """Returns the uptime of all channels, one channel or one output.
 
-    It covers the standard periods, or only `span`.
+    It covers the standard periods, or only `span`. `among`: only channels with these ids.
     """
     channels = Channel.objects.select_related("state")
     if slug is not None:
         channels = channels.filter(slug=slug)
     if output is not None:
         channels = channels.filter(outputs=output)
+    if among is not None:
+        channels = channels.filter(pk__in=among)
     rows = list(channels.prefetch_related(Prefetch("outputs", Output.objects.defer("key"))))
     spans_by_channel = {
         channel.pk: {"span": span} if span else periods(now, channel.zone) for channel in rows

@@ -20,6 +20,7 @@ from streams.monitoring import formatting
 from streams.monitoring.failing_jobs import failing
 from streams.monitoring.preflight import MAKING_SAMPLES, Finding, findings, standing
 from streams.monitoring.report import PREFLIGHT_RETRY, ChannelReport, report
+from streamsite.accounts.limits import own_channels
 
 register = template.Library()
 
@@ -80,10 +81,10 @@ def failing_jobs() -> list[str]:
     return [kind.sentence for kind in failing(timezone.now())]
 
 
-@register.simple_tag
-def reports() -> tuple[ChannelReport, ...]:
-    """Returns the report of every channel."""
-    return report(timezone.now()).channels
+@register.simple_tag(takes_context=True)
+def reports(context: dict[str, Any]) -> tuple[ChannelReport, ...]:
+    """Returns the report of every channel that the visitor may see."""
+    return report(timezone.now(), among=own_channels(context["request"])).channels
 
 
 @register.simple_tag

@@ -19,7 +19,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from streams.calendar import preview
-from streams.models import Channel
+from streams.models import Channel, visible
 from streams.planning import occurrences
 from streams.planning.occurrences import DAY
 from streams.programme.block_times import moment
@@ -29,8 +29,9 @@ from streamsite.http.responses import staff
 YEARS: Final = range(1970, 2200)
 
 
-def _channel(slug: str) -> Channel:
-    channel: Channel = get_object_or_404(Channel.objects.select_related("state"), slug=slug)
+def _channel(request: HttpRequest, slug: str) -> Channel:
+    rows = visible(Channel.objects.select_related("state"), request)
+    channel: Channel = get_object_or_404(rows, slug=slug)
     return channel
 
 
@@ -72,7 +73,7 @@ def _monday(day: date) -> date:
 @staff("streams.view_channel")
 def page(request: HttpRequest, slug: str) -> HttpResponseBase:
     """The calendar page. `?week=` is any day of the first week to show."""
-    channel = _channel(slug)
+    channel = _channel(request, slug)
     zone = channel.zone
     local = occurrences.wall(timezone.now(), zone)
     week = _monday(_day(request.GET.get("week", ""), local.date()))
@@ -105,7 +106,7 @@ def _form(request: HttpRequest, block: int, monday: date) -> str:
 @staff("streams.view_channel")
 def coming(request: HttpRequest, slug: str) -> HttpResponseBase:
     """The preview of one of the next seven days, in the channel's time."""
-    channel = _channel(slug)
+    channel = _channel(request, slug)
     zone, now = channel.zone, timezone.now()
     first = now.astimezone(zone).date()
     days = [first + number * DAY for number in range(preview.REACH.days)]
@@ -134,7 +135,7 @@ def coming(request: HttpRequest, slug: str) -> HttpResponseBase:
 @staff("streams.view_channel")
 def why(request: HttpRequest, slug: str) -> HttpResponseBase:
     """Why an item was, is or will be on air at `?at=`, in the channel's time."""
-    channel = _channel(slug)
+    channel = _channel(request, slug)
     zone, now = channel.zone, timezone.now()
     text, fault, at = request.GET.get("at", ""), "", now
     if text:

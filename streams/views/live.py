@@ -9,7 +9,7 @@ from csp.decorators import csp_update
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
+from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
@@ -22,7 +22,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from streams.ingest import addresses, keys, report
 from streams.ingest.servers import configured_client
-from streams.models import Broadcaster, LiveStream, StreamKey
+from streams.models import Broadcaster, LiveStream, StreamKey, visible
+from streamsite.api import audit
+from streamsite.api.auth import Caller
 from streamsite.http.responses import staff
 from streamsite.security.text import text_fault
 
@@ -38,7 +40,7 @@ def live_streams(request: HttpRequest) -> HttpResponseBase:
         context = {
             **admin.site.each_context(request),
             "title": "Live now",
-            "streams": [report.stream_json(row) for row in report.live()],
+            "streams": [report.stream_json(row) for row in visible(report.live(), request)],
             "fault": report.fault(),
             "now": timezone.now(),
             # Users of this page may watch: the player sends the token to the server.
@@ -75,7 +77,7 @@ class MintForm(forms.Form):
 @sensitive_post_parameters()
 def mint_key(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Create a key. It is shown on this page only."""
-    broadcaster = get_object_or_404(Broadcaster, pk=pk)
+    broadcaster = get_object_or_404(visible(Broadcaster.objects.all(), request), pk=pk)
     form = MintForm(request.POST)
     if not form.is_valid():
         for faults in form.errors.values():
@@ -83,13 +85,14 @@ def mint_key(request: HttpRequest, pk: int) -> HttpResponseBase:
         # The form is filled in again from the URL; none of its values is secret.
         typed = {name: request.POST[name] for name in form.fields if request.POST.get(name)}
         return redirect(f"{broadcaster.get_absolute_url()}?{urlencode(typed)}")
-    row, key = keys.mint(
-        broadcaster,
-        by=request.user.get_username(),
-        now=timezone.now(),
-        **form.cleaned_data,
-    )
-    _noted(request, broadcaster, f"Stream key {row} minted.")
+    with transaction.atomic():
+        row, key = keys.mint(
+            broadcaster,
+            by=request.user.get_username(),
+            now=timezone.now(),
+            **form.cleaned_data,
+        )
+        _noted(request, broadcaster, f"Stream key {row} minted.")
     context = {
         **admin.site.each_context(request),
         "title": f"A stream key for {broadcaster.name}",
@@ -116,7 +119,8 @@ def mint_key(request: HttpRequest, pk: int) -> HttpResponseBase:
 @staff("streams.change_streamkey")
 def revoke_key(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Ask for confirmation, then revoke the key and end the stream that uses it."""
-    row = get_object_or_404(StreamKey.objects.select_related("broadcaster"), pk=pk)
+    rows = visible(StreamKey.objects.select_related("broadcaster"), request)
+    row = get_object_or_404(rows, pk=pk)
     if request.method == "GET":
         context = {
             **admin.site.each_context(request),
@@ -140,7 +144,4 @@ def revoke_key(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 def _noted(request: HttpRequest, broadcaster: Broadcaster, sentence: str) -> None:
-    if request.user.pk is not None:
-        LogEntry.objects.log_actions(
-            request.user.pk, [broadcaster], CHANGE, sentence, single_object=True
-        )
+    audit.write(Caller(user=request.user), broadcaster, sentence)

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 from streams.control import actions
 from streams.control.commands import ORDERS, give
 from streams.control.on_air_schedule import outlooks
-from streams.models import Broadcaster, Channel
+from streams.models import Broadcaster, Channel, visible
 from streamsite.api.auth import Caller
 from streamsite.http.responses import staff
 
@@ -24,7 +24,7 @@ from streamsite.http.responses import staff
 @staff("streams.operate_channel")
 def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
     """Give an order. Orders that interrupt the air need `confirmed`."""
-    channel = get_object_or_404(Channel, slug=slug)
+    channel = get_object_or_404(visible(Channel.objects.all(), request), slug=slug)
     chosen = ORDERS[verb]
     if chosen.cost and request.POST.get("confirmed") != "1":
         chosen = chosen.with_hours(outlooks(timezone.now(), slug=slug).get(slug))
@@ -54,7 +54,9 @@ def order(request: HttpRequest, slug: str, verb: str) -> HttpResponseBase:
 def _whose(request: HttpRequest) -> Broadcaster | None:
     """Returns the broadcaster to take, if the button names one."""
     slug = request.POST.get("broadcaster", "")
-    return get_object_or_404(Broadcaster, slug=slug) if slug else None
+    if not slug:
+        return None
+    return get_object_or_404(visible(Broadcaster.objects.all(), request), slug=slug)
 
 
 def _back(request: HttpRequest, channel: Channel) -> str:

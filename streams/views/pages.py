@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_safe
 
-from streams.models import Channel
+from streams.models import Channel, visible
 from streams.monitoring import history
 from streams.monitoring.preflight import findings, standing
 from streams.monitoring.report import report
@@ -47,7 +47,7 @@ def in_public() -> tuple[int, dict[str, Any]]:
 @staff("streams.view_channel")
 def panels(request: HttpRequest, slug: str) -> HttpResponseBase:
     """The tables of the channel's page, with which the page replaces the old ones."""
-    channel = get_object_or_404(Channel, slug=slug)
+    channel = get_object_or_404(visible(Channel.objects.all(), request), slug=slug)
     context = {**history.of(channel, timezone.now()), "channel": channel}
     return TemplateResponse(request, "streams/panels.html", context)
 
@@ -57,7 +57,7 @@ def panels(request: HttpRequest, slug: str) -> HttpResponseBase:
 def monitor(request: HttpRequest, slug: str) -> HttpResponseBase:
     """The channel's page: preview, buttons, log and history."""
     now = timezone.now()
-    channel = get_object_or_404(Channel, slug=slug)
+    channel = get_object_or_404(visible(Channel.objects.all(), request), slug=slug)
     channel_report = report(now, slug=slug).channels[0]
     context = {
         **admin.site.each_context(request),

@@ -13,8 +13,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_safe
 
 from streams.calendar import guide
-from streams.models import Channel
+from streams.models import Channel, visible
 from streams.monitoring import as_run_export
+from streamsite.api import audit
 from streamsite.http.responses import staff
 
 
@@ -43,7 +44,8 @@ def _readable_channel(request: HttpRequest, slug: str) -> Channel:
     # A public guide is answered without reading the session, so that proxies can cache it.
     if channel.public_guide:
         return channel
-    if admin.site.has_permission(request) and request.user.has_perm("streams.view_channel"):
+    may = admin.site.has_permission(request) and request.user.has_perm("streams.view_channel")
+    if may and visible(channels.filter(pk=channel.pk), request).exists():
         return channel
     raise Http404
 
@@ -59,7 +61,8 @@ def _kept(answer: HttpResponse, channel: Channel, seconds: int) -> HttpResponse:
 @staff("streams.view_asrun")
 def as_run_csv(request: HttpRequest) -> HttpResponseBase:
     """A channel's as-run log of a span as a CSV file, streamed as it may cover years."""
-    channel = get_object_or_404(Channel, slug=request.GET.get("channel", ""))
+    channels = visible(Channel.objects.all(), request)
+    channel = get_object_or_404(channels, slug=request.GET.get("channel", ""))
     try:
         since, until = as_run_export.span(
             request.GET.get("from", ""),
@@ -70,6 +73,9 @@ def as_run_csv(request: HttpRequest) -> HttpResponseBase:
     except as_run_export.SpanError as error:
         messages.error(request, str(error))
         return redirect("admin:streams_asrun_changelist")
+    days = f"{since:%Y-%m-%d} to {until:%Y-%m-%d}"
+    who = request.user.get_username()
+    audit.record(audit.Event.EXPORT, who, f"As-run log of {days}.", [channel])
     answer = StreamingHttpResponse(
         # Without a byte order mark Excel reads a CSV in the local code page.
         _marked(as_run_export.lines(channel, since, until)),

@@ -18,8 +18,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
+from streamsite.accounts import limits
 from streamsite.api import keys
 from streamsite.api.audit import ReadOnly, WithKeys
 from streamsite.api.models import ApiKey, KeyChange, checked_networks
@@ -48,6 +49,14 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at ru
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "203.0.113.7 10.0.0.0/8"}),
         help_text="Addresses and networks it is taken from, with spaces between. Empty: from "
         "everywhere.",
+    )
+
+    channels = forms.ModelMultipleChoiceField(
+        limits.channel_rows(),
+        required=False,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text="The key is good for these channels only, and for nothing of the whole site. "
+        "Empty: for all channels.",
     )
 
     class Meta:
@@ -99,7 +108,7 @@ class ApiKeyAdmin(WithKeys, ModelAdmin):
     show_full_result_count = False
     list_before_template = "streamsite/head.html"
     exclude = ("digest",)
-    fields: ClassVar = list(ApiKeyForm.Meta.fields)
+    fields: ClassVar = [*ApiKeyForm.Meta.fields, "channels"]
 
     @admin.display(description="Key", ordering="prefix")
     def shown(self, key: ApiKey) -> str:
@@ -144,6 +153,7 @@ class ApiKeyAdmin(WithKeys, ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         typed = dict(form.cleaned_data)
+        typed["channels"] = [row.slug for row in typed["channels"]]
         row, key = keys.mint(
             typed.pop("name"),
             KeyPermission(typed.pop("permissions")),

@@ -1,30 +1,41 @@
-"""The audit log: users in the admin's own history, API keys in a table beside it.
+"""Changes of rows: into the audit log, and into the history of the row.
 
-Each page "History" of the admin shows both.
+The history has users in the admin's own table, API keys in a table beside it. Each page
+"History" of the admin shows both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
-from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.paginator import Paginator
+from django.db import transaction
 from django.db.models import Model
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 
+from streamsite.accounts.audit_log import Event, record
 from streamsite.api.auth import Caller
 from streamsite.api.models import KeyChange
+
+__all__ = ["Event", "ReadOnly", "WithKeys", "record", "write"]
+
+_EVENTS: Final = {ADDITION: Event.ADDED, CHANGE: Event.CHANGED, DELETION: Event.DELETED}
 
 #: Lines of a page.
 PAGE = 100
 
 
-def write(who: Caller, row: Model, sentence: str, flag: int = CHANGE) -> None:
-    """Records a change of the row. `flag`: as in the admin's history."""
+def write(
+    who: Caller, row: Model, sentence: str, flag: int = CHANGE, event: Event | None = None
+) -> None:
+    """Records a change of the row. `flag`: as in the admin's history; `event`: of the log."""
+    record(event or _EVENTS[flag], who.name, sentence, [row])
     if who.key is not None:
         KeyChange.objects.create(
             key=who.key,
@@ -35,6 +46,11 @@ def write(who: Caller, row: Model, sentence: str, flag: int = CHANGE) -> None:
         )
     elif who.user is not None and who.user.pk is not None:
         LogEntry.objects.log_actions(who.user.pk, [row], flag, sentence, single_object=True)
+
+
+def _noted(request: HttpRequest, event: Event, sentence: str, rows: Iterable[Model]) -> None:
+    # As ModelAdmin, which asks for nothing else than a user.
+    record(event, request.user.get_username(), sentence, rows)
 
 
 def _of(row: Model) -> list[dict[str, Any]]:
@@ -64,7 +80,32 @@ def _of(row: Model) -> list[dict[str, Any]]:
 
 
 class WithKeys:
-    """Mixin for a model's admin: its history shows the changes by API keys too."""
+    """Mixin for a model's admin: its changes are in the audit log.
+
+    Its history shows the changes by API keys too.
+    """
+
+    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> LogEntry:
+        entry: LogEntry = super().log_addition(request, obj, message)  # type: ignore[misc]  # ModelAdmin's
+        _noted(request, Event.ADDED, entry.get_change_message(), [obj])
+        return entry
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> LogEntry:
+        entry: LogEntry = super().log_change(request, obj, message)  # type: ignore[misc]  # ModelAdmin's
+        _noted(request, Event.CHANGED, entry.get_change_message(), [obj])
+        return entry
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        entries: Any = super().log_deletions(request, queryset)  # type: ignore[misc]  # ModelAdmin's
+        _noted(request, Event.DELETED, "Deleted.", queryset)
+        return entries
+
+    def response_action(self, request: HttpRequest, queryset: Any) -> Any:
+        """Deletes and records in one transaction; other actions may take too long for one."""
+        if request.POST.get("action") != "delete_selected":
+            return super().response_action(request, queryset)  # type: ignore[misc]  # ModelAdmin's
+        with transaction.atomic():
+            return super().response_action(request, queryset)  # type: ignore[misc]  # ModelAdmin's
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None

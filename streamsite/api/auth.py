@@ -15,6 +15,7 @@ from ninja.constants import NOT_SET
 from ninja.security import APIKeyCookie, APIKeyHeader, HttpBearer
 from ninja.utils import check_csrf
 
+from streamsite.accounts.limits import is_site_wide, own_channels
 from streamsite.api import keys, throttling
 from streamsite.api.keys import KeyRefusedError
 from streamsite.api.models import ApiKey
@@ -40,7 +41,10 @@ class Caller:
 
     def may(self, rule: Rule) -> bool:
         if self.key is not None:
-            return self.key.may.includes(rule.key_permission)
+            if not self.key.may.includes(rule.key_permission):
+                return False
+            # As OwnChannelsBackend has it for users.
+            return not is_site_wide(rule.staff_permission) or own_channels(self.key) is None
         return self.has_perm(rule.staff_permission)
 
     def has_perm(self, permission: str) -> bool:
@@ -65,6 +69,10 @@ def _let_in(request: HttpRequest, who: Caller, rule: Rule | None) -> Caller:
         raise ProblemError(Kind.KEY_PERMISSIONS, "Nobody may call this route.")
     if who.may(rule):
         return who
+    if who.key is not None and who.key.may.includes(rule.key_permission):
+        raise ProblemError(
+            Kind.KEY_PERMISSIONS, "The key is limited to channels; this is of the whole site."
+        )
     if who.key is not None:
         raise ProblemError(
             Kind.KEY_PERMISSIONS,

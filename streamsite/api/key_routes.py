@@ -10,15 +10,30 @@ from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from ninja import FilterLookup, Query, Status
-from pydantic import AliasChoices, Field, StringConstraints
+from pydantic import AliasChoices, BeforeValidator, Field, StringConstraints
 
 from streamsite.api import keys
 from streamsite.api.auth import Router, caller
-from streamsite.api.crud import Body, Id, KeySchema, Later, Page, Paging, Revoked, noted, paged
+from streamsite.api.crud import (
+    Body,
+    Id,
+    KeySchema,
+    Later,
+    Page,
+    Paging,
+    Revoked,
+    Slug,
+    noted,
+    paged,
+)
 from streamsite.api.models import CONCURRENT_DOWNLOADS, REQUESTS_PER_MINUTE, ApiKey
 from streamsite.api.permissions import FULL_ACCESS, KeyPermission, needs
 
 router = Router(tags=["api keys"])
+
+
+def _slugs(limit: Any) -> list[str]:
+    return sorted(row.slug for row in limit.channels.all())
 
 
 class KeyDetail(KeySchema):
@@ -30,6 +45,11 @@ class KeyDetail(KeySchema):
     requests_per_minute: int
     concurrent_downloads: int
     bytes_per_day: int | None
+    channels: Annotated[list[str] | None, BeforeValidator(_slugs)] = Field(
+        None,
+        validation_alias="channel_limit",
+        description="Slugs of the channels that it is limited to; null: all channels.",
+    )
 
 
 class MintedApiKey(KeyDetail):
@@ -53,6 +73,11 @@ class NewKey(Body):
     requests_per_minute: int = Field(REQUESTS_PER_MINUTE, ge=1, le=1_000_000)
     concurrent_downloads: int = Field(CONCURRENT_DOWNLOADS, ge=0, le=1000)
     bytes_per_day: int | None = Field(None, ge=0, le=2**62)
+    channels: list[Slug] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="Slugs of the channels that it is limited to. Empty: all channels.",
+    )
 
 
 class KeyFilter(Paging):
@@ -66,7 +91,7 @@ class KeyFilter(Paging):
 @router.get("", response=Page[KeyDetail], summary="API keys, the latest first")
 @needs(FULL_ACCESS, "streamsite.view_apikey")
 def listed(request: HttpRequest, filters: Query[KeyFilter]) -> dict[str, Any]:
-    return paged(ApiKey.objects.all(), "-id", filters)
+    return paged(ApiKey.objects.prefetch_related("channel_limit__channels"), "-id", filters)
 
 
 @router.post("", response={201: MintedApiKey}, summary="A new key, told once")

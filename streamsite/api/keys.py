@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Final
 
+from django.db import transaction
 from django.db.models import Q
 
+from streamsite.accounts import limits
 from streamsite.api.models import ApiKey
 from streamsite.api.permissions import KeyPermission
 from streamsite.security.secret import Secret
@@ -55,10 +57,12 @@ def mint(
     now: datetime,
     expires_at: datetime | None = None,
     allowed_addresses: Sequence[str] = (),
+    channels: Collection[str] = (),
     **quotas: int | None,
 ) -> tuple[ApiKey, Secret]:
     """A new key: its row, and the key itself, which nobody can have again.
 
+    `channels` are the slugs of those that it is limited to; empty: it is good for all.
     `quotas` are the row's columns: requests_per_minute, concurrent_downloads, bytes_per_day.
     Raises `ValidationError`.
     """
@@ -75,7 +79,10 @@ def mint(
         **quotas,
     )
     row.full_clean()
-    row.save(force_insert=True)
+    with transaction.atomic():
+        row.save(force_insert=True)
+        if channels:
+            limits.limit_key(row, channels)
     return row, key
 
 

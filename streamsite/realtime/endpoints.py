@@ -262,7 +262,7 @@ class Endpoints:
 
     async def _may_stay(self, scope: Scope, target: Target) -> bool:
         try:
-            await self._in_thread(authenticate, scope, target)
+            await self._in_thread(listener, scope, target)
         except ProblemError as refusal:
             return refusal.kind in _PASSING
         return True
@@ -294,13 +294,19 @@ class Admitted:
 
 def admit(scope: Scope, target: Target) -> Admitted:
     """Authorises a listener, counted as one request. Raises `ProblemError`."""
-    who = authenticate(scope, target)
+    who = listener(scope, target)
     left = counted(who, _address(scope))
     demand(left)
-    if not target.topic.exists(who, target.key):
-        raise ProblemError(Kind.NOT_FOUND, "There is nothing by that name.")
     named = f"key {who.key.pk}" if who.key is not None else f"user {who.name}"
     return Admitted(named, left)
+
+
+def listener(scope: Scope, target: Target) -> Caller:
+    """The caller, if the target is one that they may listen to. Raises `ProblemError`."""
+    who = authenticate(scope, target)
+    if not target.topic.exists(who, target.key):
+        raise ProblemError(Kind.NOT_FOUND, "There is nothing by that name.")
+    return who
 
 
 def authenticate(scope: Scope, target: Target) -> Caller:

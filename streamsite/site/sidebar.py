@@ -48,7 +48,7 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Users", "person", "auth.User"),
         ("Groups", "group", "auth.Group"),
         ("API keys", "vpn_key", "streamsite.ApiKey"),
-        ("Changes by API keys", "edit_note", "streamsite.KeyChange"),
+        ("Audit log", "policy", "streamsite.AuditEntry"),
         ("Nodes", "dns", "streams.Node"),
         ("Queued jobs", "pending_actions", "django_q.OrmQ"),
         ("Failed jobs", "error", "django_q.Failure"),

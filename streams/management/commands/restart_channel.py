@@ -6,7 +6,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from streams.control import actions
-from streams.management.channel_command import ChannelCommand, operator
+from streams.management.channel_command import ChannelCommand, noted, operator
 
 
 class Command(ChannelCommand):
@@ -15,7 +15,8 @@ class Command(ChannelCommand):
     def handle(self, *, slug: str | None, **_: Any) -> None:
         channel = self.channel(slug)
         try:
-            actions.restart(channel, by=operator(), now=timezone.now())
+            note = noted(channel, "Restart")
+            actions.restart(channel, by=operator(), now=timezone.now(), note=note)
         except actions.ActionRefusedError as refusal:
             raise CommandError(str(refusal)) from None
         self.stdout.write(f"{channel.name} is ordered to restart.")

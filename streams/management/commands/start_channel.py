@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from streams.control import actions
-from streams.management.channel_command import ChannelCommand, operator
+from streams.management.channel_command import ChannelCommand, noted, operator
 from streams.models import Channel
 from streams.monitoring.report import ChannelReport, report
 
@@ -31,7 +31,8 @@ class Command(ChannelCommand):
     def handle(self, *, slug: str | None, wait: float | None, **_: Any) -> None:
         channel = self.channel(slug)
         try:
-            actions.start(channel, by=operator(), now=timezone.now())
+            note = noted(channel, "Start")
+            actions.start(channel, by=operator(), now=timezone.now(), note=note)
         except actions.ActionRefusedError as refusal:
             raise CommandError(str(refusal)) from None
         if wait is not None:

@@ -32,6 +32,14 @@ class Command(BaseCommand):
             help="It is taken from this address or network only. Several may be given.",
         )
 
+        parser.add_argument(
+            "--channel",
+            action="append",
+            default=[],
+            metavar="SLUG",
+            help="It is good for this channel only. Several may be given.",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         now = timezone.now()
         try:
@@ -43,6 +51,7 @@ class Command(BaseCommand):
                 now=now,
                 expires_at=expires,
                 allowed_addresses=options["address"],
+                channels=options["channel"],
             )
         except OverflowError:
             raise CommandError("--days is too many: leave it out for a key for good.") from None

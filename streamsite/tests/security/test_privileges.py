@@ -135,6 +135,8 @@ def form(user: User, **fields: Any) -> dict[str, Any]:
         "is_active": "on",
         "date_joined_0": f"{joined:%Y-%m-%d}",
         "date_joined_1": f"{joined:%H:%M:%S}",
+        "channel_limit-TOTAL_FORMS": "0",
+        "channel_limit-INITIAL_FORMS": "0",
         **fields,
     }
 

@@ -1,0 +1,1 @@
+"""People's accounts: roles, own channels, sessions and the audit log."""

@@ -1,0 +1,93 @@
+"""Rows of accounts: own channels, and the audit log. Sessions are in `sessions`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import ClassVar, Final
+
+from django.conf import settings
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+from django.utils import timezone
+
+
+class ChannelLimit(models.Model):
+    """A user or an API key may see and change these channels only. No row: all channels.
+
+    A limit whose last channel is deleted stays, and allows none.
+    """
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="channel_limit",
+    )
+    key = models.OneToOneField(
+        "streamsite.ApiKey",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="channel_limit",
+    )
+    channels = models.ManyToManyField("streams.Channel", blank=True, related_name="+")
+
+    class Meta:
+        verbose_name = "limit to own channels"
+        verbose_name_plural = "own channels"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(user=None) ^ models.Q(key=None),
+                name="channel_limit_is_of_a_user_or_a_key",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Own channels of {self.user or self.key}"
+
+
+class AuditEntry(models.Model):
+    """Something that a person or a program did. Append-only; old entries are pruned."""
+
+    class Event(models.TextChoices):
+        LOGIN = "login", "Login"
+        LOGIN_FAILED = "login_failed", "Failed login"
+        LOGOUT = "logout", "Logout"
+        SESSION_ENDED = "session_ended", "Session ended"
+        FACTOR = "factor", "Second factor"
+        ORDER = "order", "Order"
+        ADDED = "added", "Added"
+        CHANGED = "changed", "Changed"
+        DELETED = "deleted", "Deleted"
+        EXPORT = "export", "Export"
+
+    #: Entries are kept for this long.
+    RETENTION: Final = timedelta(days=400)
+
+    created_at = models.DateTimeField("at", default=timezone.now, db_index=True)
+    event = models.CharField(max_length=16, choices=Event)
+    who = models.CharField(
+        max_length=150, db_index=True, help_text="The user, API key or command, as named then."
+    )
+    # No foreign keys to who and what: the entry outlives both.
+    content_type = models.ForeignKey(
+        ContentType,
+        null=True,
+        on_delete=models.SET_NULL,
+        verbose_name="kind",
+        related_name="+",
+    )
+    object_id = models.CharField(max_length=64, blank=True)
+    object_name = models.CharField("what", max_length=200, blank=True)
+    sentence = models.TextField("done")
+    address = models.CharField("from", max_length=64, blank=True)
+    user_agent = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "-pk"]
+        verbose_name = "audit entry"
+        verbose_name_plural = "audit entries"
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.object_name} {self.sentence}"
