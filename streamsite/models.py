@@ -1,6 +1,6 @@
 """The project's models, where Django looks for them."""
 
-from streamsite.accounts.models import AuditEntry, ChannelLimit
+from streamsite.accounts.models import AuditEntry, ChannelLimit, UserSession
 from streamsite.api.models import ApiKey, KeyChange, Tally
 from streamsite.webhooks.models import Delivery, Endpoint
 
@@ -12,4 +12,5 @@ __all__ = [
     "Endpoint",
     "KeyChange",
     "Tally",
+    "UserSession",
 ]

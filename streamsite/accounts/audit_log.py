@@ -10,8 +10,9 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out, user_lo
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils import timezone
 
-from streamsite.accounts.models import AuditEntry
+from streamsite.accounts.models import AuditEntry, UserSession
 from streamsite.http import origin
 
 Event = AuditEntry.Event
@@ -47,6 +48,8 @@ def _described(row: Model | None) -> dict[str, Any]:
 
 
 def _logged_in(user: User, **_: Any) -> None:
+    # Nobody else would clear sessions that are over.
+    UserSession.objects.filter(expire_date__lt=timezone.now()).delete()
     record(Event.LOGIN, user.get_username(), "Logged in.")
 
 

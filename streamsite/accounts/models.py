@@ -1,12 +1,14 @@
-"""Rows of accounts: own channels, and the audit log. Sessions are in `sessions`."""
+"""Rows of accounts: own channels, sessions, and the audit log."""
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.utils import timezone
 
@@ -45,6 +47,33 @@ class ChannelLimit(models.Model):
 
     def __str__(self) -> str:
         return f"Own channels of {self.user or self.key}"
+
+
+class UserSession(AbstractBaseSession):
+    """A login, or a visit before it. Written by `session_store`; people end it."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+"
+    )
+    began_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now, help_text="The last activity.")
+    address = models.CharField(max_length=64, blank=True)
+    user_agent = models.CharField(max_length=200, blank=True)
+
+    class Meta(AbstractBaseSession.Meta):
+        verbose_name = "session"
+        verbose_name_plural = "sessions"
+
+    @classmethod
+    def get_session_store_class(cls) -> Any:
+        from streamsite.accounts.session_store import SessionStore  # noqa: PLC0415 - it imports this
+
+        return SessionStore
+
+    @property
+    def handle(self) -> str:
+        """Names it on pages: whoever has its key has the session."""
+        return hashlib.sha256(self.session_key.encode()).hexdigest()[:24]
 
 
 class AuditEntry(models.Model):

@@ -101,6 +101,7 @@ TABLE: Final[dict[Role, dict[str, str]]] = {
         "streamsite.apikey": "view add change",
         "streamsite.keychange": "view",
         "streamsite.auditentry": "view",
+        "streamsite.usersession": "view delete",
         "axes.accessattempt": "view",
         "axes.accesslog": "view",
         "axes.accessfailurelog": "view",

@@ -12,6 +12,11 @@ from django.http.response import HttpResponseBase
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 
+def any_staff(view: View) -> View:
+    """Staff, whatever they may. Others: to the login page."""
+    return staff_member_required(login_url="admin:login")(view)
+
+
 def staff(permission: str) -> Callable[[View], View]:
     """Staff with that permission. Others: to the login page, or 403."""
 

@@ -53,6 +53,7 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Queued jobs", "pending_actions", "django_q.OrmQ"),
         ("Failed jobs", "error", "django_q.Failure"),
         ("Schedules", "schedule", "django_q.Schedule"),
+        ("Sessions", "devices", "sessions"),
         ("Failed logins", "lock", "axes.AccessAttempt"),
     ),
 }
@@ -62,6 +63,7 @@ PAGES: Final = {
     "live-streams": "streams.view_livestream",
     "media-download-tool": "media_library.view_downloadjob",
     "media-upload": "media_library.add_mediaitem",
+    "sessions": "streamsite.view_usersession",
 }
 
 

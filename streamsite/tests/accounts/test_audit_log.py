@@ -31,10 +31,10 @@ AGENT = "Mozilla/5.0 (Test)"
 
 def entries(**fields: Any) -> list[tuple[str, str, str, str]]:
     """Event, who, what and sentence, the oldest first, of logins only where asked for."""
-    found = AuditEntry.objects.filter(**fields).order_by("pk")
+    listed = AuditEntry.objects.filter(**fields).order_by("pk")
     if not fields:
-        found = found.exclude(event=Event.LOGIN)
-    return list(found.values_list("event", "who", "object_name", "sentence"))
+        listed = listed.exclude(event=Event.LOGIN)
+    return list(listed.values_list("event", "who", "object_name", "sentence"))
 
 
 def login(client: Client, name: str, password: str) -> int:
@@ -95,13 +95,13 @@ def test_changes_in_the_admin_are_recorded_without_secrets(admin_client: Client)
     assert all(rows.KEY not in str(values) for values in AuditEntry.objects.values_list())
 
 
-def test_each_row_that_a_list_deletes_is_recorded(admin_client: Client) -> None:
+def test_every_row_that_a_list_deletes_is_recorded(admin_client: Client) -> None:
     tags = [Tag.objects.create(name=f"Tag {number}") for number in range(3)]
     chosen = [str(tag.pk) for tag in tags]
     sent = {"action": "delete_selected", "_selected_action": chosen, "post": "yes"}
     admin_client.post(reverse("admin:media_library_tag_changelist"), sent)
-    found = entries(event=Event.DELETED)
-    assert sorted(what for _, _, what, _ in found) == ["Tag 0", "Tag 1", "Tag 2"]
+    listed = entries(event=Event.DELETED)
+    assert sorted(what for _, _, what, _ in listed) == ["Tag 0", "Tag 1", "Tag 2"]
 
 
 def test_orders_are_recorded_by_page_api_and_command(admin_client: Client) -> None:
@@ -112,13 +112,13 @@ def test_orders_are_recorded_by_page_api_and_command(admin_client: Client) -> No
     robot = Client(headers={"X-API-Key": key.reveal(), "User-Agent": AGENT})
     assert robot.post("/api/v1/channels/demo/skip").status_code == 202
     call_command("stop_channel", "demo")
-    found = entries(event=Event.ORDER)
-    assert [(what, done) for _, _, what, done in found] == [
+    listed = entries(event=Event.ORDER)
+    assert [(what, done) for _, _, what, done in listed] == [
         ("Demo", "Skip ordered."),
         ("Demo", "Skip ordered."),
         ("Demo", "Stop ordered."),
     ]
-    names = [who for _, who, _, _ in found]
+    names = [who for _, who, _, _ in listed]
     assert names[:2] == ["admin", "API key Robot"]
     assert names[2].endswith("command)")
 
@@ -131,8 +131,8 @@ def test_keys_and_exports_are_recorded(admin_client: Client) -> None:
     admin_client.delete(f"/api/v1/api-keys/{made['id']}")
     page = admin_client.post(reverse("mint-key", args=[ada.pk]))
     admin_client.get("/admin/as-run.csv?channel=demo")
-    found = entries()
-    assert [event for event, _, _, _ in found] == ["added", "changed", "changed", "export"]
+    listed = entries()
+    assert [event for event, _, _, _ in listed] == ["added", "changed", "changed", "export"]
     text = str(list(AuditEntry.objects.values_list()))
     assert made["key_value"] not in text
     assert page.context["key"] not in text

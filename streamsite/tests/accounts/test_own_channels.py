@@ -166,7 +166,7 @@ def body_of(route: str, own: Channel) -> dict[str, Any]:
 def test_no_route_reaches_a_row_of_others(
     client: Client, key_client: Client, own: Channel, others: Channel
 ) -> None:
-    asked = 0
+    requests = 0
     for route in permission_table.table():
         method, _, path = route.partition(" ")
         kind = path.removeprefix("/api/v1").split("/")[1]
@@ -185,8 +185,8 @@ def test_no_route_reaches_a_row_of_others(
             sent = json.dumps(body_of(path, own))
             answer = limited.generic(method, url + query, sent, "application/json")
             assert answer.status_code == 404, (route, answer.content)
-            asked += 1
-    assert asked > 60
+            requests += 1
+    assert requests > 60
     # Nothing was done, either.
     assert Channel.objects.filter(pk=others.pk, desired_state="on").exists()
     assert Broadcaster.objects.count() == 2
@@ -280,11 +280,11 @@ def test_a_form_takes_no_channel_of_others(
     assert client.post(url, sent | {"channel": str(others.pk)}).status_code == 200
     assert client.post(url, sent | {"channel": str(own.pk)}).status_code == 302
     assert not Output.objects.filter(channel=others, name="x").exists()
-    found = client.get(
+    answer = client.get(
         "/admin/autocomplete/",
         {"app_label": "streams", "model_name": "block", "field_name": "channel"},
     )
-    assert [row["text"] for row in found.json()["results"]] == ["Mine"]
+    assert [row["text"] for row in answer.json()["results"]] == ["Mine"]
 
 
 def test_real_time_has_no_channel_of_others(user: User, own: Channel, others: Channel) -> None:

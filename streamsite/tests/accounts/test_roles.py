@@ -61,7 +61,7 @@ def test_what_a_role_may(role: Role, may: str, may_not: str) -> None:
     assert not user.has_perm(may_not)
 
 
-def test_each_role_includes_those_before_it() -> None:
+def test_a_role_includes_those_before_it() -> None:
     given = [permissions_of(role) for role in Role]
     assert all(less < more for less, more in itertools.pairwise(given))
 
@@ -141,6 +141,7 @@ def pages(patterns: list[Any], before: str = "") -> Iterator[str]:
 
 #: Pages beside those of models, and the permission that each needs.
 PAGES = {
+    "admin/sessions/": "streamsite.view_usersession",
     "admin/monitor/<slug:slug>/": "streams.view_channel",
     "admin/calendar/<slug:slug>/": "streams.view_channel",
     "admin/calendar/<slug:slug>/preview/": "streams.view_channel",
@@ -160,6 +161,7 @@ FOR_ALL = {
     *("admin/", "admin/login/", "admin/logout/", "admin/jsi18n/", "admin/autocomplete/"),
     # unfold's search finds names of pages among those that the visitor may see.
     "admin/search/",
+    *("admin/account/", "admin/account/end/"),
     *("admin/password_change/", "admin/password_change/done/"),
     r"admin/^(?P<app_label>auth|axes|django_q|media_library|streams|streamsite)/$",
     "admin/r/<path:content_type_id>/<path:object_id>/",
@@ -238,9 +240,9 @@ def form(role: str, name: str = "new") -> dict[str, str]:
 def test_a_new_user_has_a_name_a_password_and_a_role(role: Role, admin_client: Client) -> None:
     url = reverse("admin:auth_user_add")
     page = admin_client.get(url).content.decode()
-    asked = set(re.findall(r'<(?:input|select)[^>]* name="(\w+)"', page))
-    assert asked >= {"username", "password1", "password2", "role"}
-    assert not asked & {"is_superuser", "is_staff", "groups", "usable_password"}
+    fields = set(re.findall(r'<(?:input|select)[^>]* name="(\w+)"', page))
+    assert fields >= {"username", "password1", "password2", "role"}
+    assert not fields & {"is_superuser", "is_staff", "groups", "usable_password"}
     assert admin_client.post(url, form(role)).status_code == 302
     user = User.objects.get(username="new")
     assert (user.is_staff, user.is_superuser) == (True, role is Role.ADMIN)
