@@ -125,9 +125,9 @@ def rights(request: HttpRequest, slug: str) -> dict[str, Any]:
 
 def _demand_visible(request: HttpRequest, chosen: set[int]) -> None:
     """Raises `ProblemError` for broadcasters of other channels than the caller's."""
-    known = set(Broadcaster.objects.filter(pk__in=chosen).values_list("pk", flat=True))
-    mine = visible(Broadcaster.objects.filter(pk__in=known), request)
-    if known - set(mine.values_list("pk", flat=True)):
+    existing = set(Broadcaster.objects.filter(pk__in=chosen).values_list("pk", flat=True))
+    mine = visible(Broadcaster.objects.filter(pk__in=existing), request)
+    if existing - set(mine.values_list("pk", flat=True)):
         raise ProblemError(Kind.REFUSED, "There is no such broadcaster of your channels.")
 
 

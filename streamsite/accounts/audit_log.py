@@ -68,8 +68,8 @@ def _login_failed(
         return
     name = str(credentials.get("username", ""))
     # An unknown name may be a password in the wrong field.
-    known = User.objects.filter(username=name).exists()
-    record(Event.LOGIN_FAILED, name if known else "(unknown name)", "Wrong name or password.")
+    exists = User.objects.filter(username=name).exists()
+    record(Event.LOGIN_FAILED, name if exists else "(unknown name)", "Wrong name or password.")
 
 
 def connect() -> None:

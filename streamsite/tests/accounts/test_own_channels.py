@@ -311,7 +311,7 @@ def test_without_a_limit_and_as_superuser_all_is_seen(own: Channel, others: Chan
         assert slugs == {own.slug, others.slug}
 
 
-def test_a_key_says_its_channels(admin_client: Client, own: Channel, others: Channel) -> None:
+def test_a_key_names_its_channels(admin_client: Client, own: Channel, others: Channel) -> None:
     sent = {"name": "Robot", "channels": [own.slug]}
     answer = admin_client.post("/api/v1/api-keys", sent, content_type="application/json")
     assert answer.json()["channels"] == [own.slug]
