@@ -1,6 +1,6 @@
 """The project's models, where Django looks for them."""
 
-from streamsite.accounts.models import AuditEntry, ChannelLimit, UserSession
+from streamsite.accounts.models import AuditEntry, ChannelLimit, Passkey, UserSession
 from streamsite.api.models import ApiKey, KeyChange, Tally
 from streamsite.webhooks.models import Delivery, Endpoint
 
@@ -11,6 +11,7 @@ __all__ = [
     "Delivery",
     "Endpoint",
     "KeyChange",
+    "Passkey",
     "Tally",
     "UserSession",
 ]

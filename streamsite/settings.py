@@ -99,6 +99,9 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django_q",
     "axes",
+    "django_otp",
+    "django_otp.plugins.otp_static",
+    "django_otp.plugins.otp_totp",
     "corsheaders",
     "csp",
     "django_structlog",
@@ -169,6 +172,16 @@ STATIC_ROOT = env.folder("STATIC_ROOT") if env.text("STATIC_ROOT") else DATA_DIR
 SESSION_ENGINE = "streamsite.accounts.session_store"
 #: Seconds without activity after which a login is over.
 SESSION_COOKIE_AGE = env.whole("SESSION_IDLE_MINUTES", 12 * 60, 5, 366 * 24 * 60) * 60
+#: Roles whose users must have a second factor; "all": everybody.
+SECOND_FACTOR_ROLES = env.words("SECOND_FACTOR_ROLES")
+# As `streamsite.accounts.roles` has them.
+ROLES = ("Viewer", "Scheduler", "Operator", "Engineer", "Admin")
+for _role in SECOND_FACTOR_ROLES:
+    if _role not in {"all", *ROLES}:
+        raise ImproperlyConfigured(
+            f"SECOND_FACTOR_ROLES holds {_role!r}: write all, or roles with commas between, of "
+            f"{', '.join(ROLES)}."
+        )
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 

@@ -2,7 +2,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from streamsite.site import account
+from streamsite.site import account, second_factor
 from streamsite.site.api_root import api, first
 
 handler500 = "streamsite.http.error_pages.page_of_error"
@@ -12,6 +12,13 @@ urlpatterns = [
     path("", include("streams.urls")),
     path("", include("media_library.urls")),
     path("api/v1/", api.urls),
+    path("admin/login/", second_factor.Login.as_view(), name="login"),
+    path("admin/login/second-factor/", second_factor.second_factor, name="second-factor"),
+    path("admin/login/passkey/", second_factor.passkey_login, name="passkey-login"),
+    path("admin/account/set-up/", second_factor.set_up, name="set-up-factor"),
+    path("admin/account/passkeys/", second_factor.add_passkey, name="add-passkey"),
+    path("admin/account/codes/", second_factor.recovery_codes, name="new-recovery-codes"),
+    path("admin/account/remove/", second_factor.remove, name="remove-factor"),
     path("admin/account/", account.account, name="account"),
     path("admin/account/end/", account.end_sessions, name="end-sessions"),
     path("admin/sessions/", account.all_sessions, name="sessions"),

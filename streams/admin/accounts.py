@@ -112,7 +112,7 @@ class LimitInline(StackedInline):
     fields = ("channels",)
     filter_horizontal = ("channels",)
     extra = 0
-    verbose_name_plural = "Own channels (none below: the user sees all channels)"
+    verbose_name = "Own channels (without a limit here, the user sees all)"
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return is_superuser(request)

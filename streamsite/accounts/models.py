@@ -49,6 +49,15 @@ class ChannelLimit(models.Model):
         return f"Own channels of {self.user or self.key}"
 
 
+#: Parts of a User-Agent, by browser and by system: the first that it holds is meant.
+_NAMES: Final = (
+    ("Edg", "OPR", "Firefox", "Chrome", "Safari"),
+    ("Windows", "Android", "iPhone", "iPad", "Mac OS", "Linux"),
+)
+#: Their names, where they have others.
+_SHOWN: Final = {"Edg": "Edge", "OPR": "Opera", "Mac OS": "macOS"}
+
+
 class UserSession(AbstractBaseSession):
     """A login, or a visit before it. Written by `session_store`; people end it."""
 
@@ -71,9 +80,39 @@ class UserSession(AbstractBaseSession):
         return SessionStore
 
     @property
+    def program(self) -> str:
+        """The browser and its system, as people know them."""
+        names = (
+            next((name for name in group if name in self.user_agent), "") for group in _NAMES
+        )
+        browser, system = names
+        browser = _SHOWN.get(browser, browser) or self.user_agent[:40] or "Unknown"
+        return f"{browser} on {_SHOWN.get(system, system)}" if system else browser
+
+    @property
     def handle(self) -> str:
         """Names it on pages: whoever has its key has the session."""
         return hashlib.sha256(self.session_key.encode()).hexdigest()[:24]
+
+
+class Passkey(models.Model):
+    """A passkey of a user: the public half of what their device or browser keeps."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="passkeys"
+    )
+    name = models.CharField(max_length=80)
+    credential_id = models.CharField(max_length=1400, unique=True, help_text="In base64url.")
+    public_key = models.BinaryField()
+    sign_count = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+    last_used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["pk"]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class AuditEntry(models.Model):

@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from streamsite.accounts import sessions
+from streamsite.accounts import factors, sessions
 from streamsite.http.responses import any_staff, staff
 
 
@@ -25,14 +25,18 @@ def _page(request: HttpRequest, template: str, title: str, **more: Any) -> HttpR
 @require_GET
 @any_staff
 def account(request: HttpRequest) -> HttpResponseBase:
-    """The visitor's own account: where they are logged in."""
-    rows = sessions.current().filter(user=request.user.pk)
+    """The visitor's own account: second factors, and where they are logged in."""
+    user: Any = request.user
+    rows = sessions.current().filter(user=user.pk)
     return _page(
         request,
         "streamsite/account.html",
         "Your account",
         sessions=rows,
         here=request.session.session_key,
+        has_authenticator=user.totpdevice_set.filter(confirmed=True).exists(),
+        passkeys=user.passkeys.all(),
+        codes_left=factors.codes_left(user),
     )
 
 

@@ -12,12 +12,15 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 from django.template.defaultfilters import truncatechars
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_q.models import Failure, OrmQ, Schedule, Success, Task
 from unfold.admin import ModelAdmin
 
 from streamsite.api.audit import ReadOnly
 
-for model in (Failure, OrmQ, Schedule, Success):
+# Those of django-otp show the secrets of second factors.
+for model in (Failure, OrmQ, Schedule, Success, StaticDevice, TOTPDevice):
     admin.site.unregister(model)
 
 

@@ -161,7 +161,9 @@ FOR_ALL = {
     *("admin/", "admin/login/", "admin/logout/", "admin/jsi18n/", "admin/autocomplete/"),
     # unfold's search finds names of pages among those that the visitor may see.
     "admin/search/",
-    *("admin/account/", "admin/account/end/"),
+    *("admin/account/", "admin/account/end/", "admin/account/set-up/"),
+    *("admin/account/passkeys/", "admin/account/codes/", "admin/account/remove/"),
+    *("admin/login/second-factor/", "admin/login/passkey/"),
     *("admin/password_change/", "admin/password_change/done/"),
     r"admin/^(?P<app_label>auth|axes|django_q|media_library|streams|streamsite)/$",
     "admin/r/<path:content_type_id>/<path:object_id>/",

@@ -97,12 +97,27 @@ def test_activity_is_written_once_a_minute() -> None:
     assert row_of(client).seen_at == seen
 
 
+@pytest.mark.parametrize(
+    ("agent", "shown"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko Firefox/140.0", "Firefox on Linux"),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/140 Safari/537 Edg/140", "Edge on Windows"),
+        ("Mozilla/5.0 (iPhone; like Mac OS X) Safari/604.1", "Safari on iPhone"),
+        ("Mozilla/5.0 (Linux; Android 15) Chrome/140 Safari/537", "Chrome on Android"),
+        ("curl/8.5", "curl/8.5"),
+        ("", "Unknown"),
+    ],
+)
+def test_a_browser_is_named_as_people_know_it(agent: str, shown: str) -> None:
+    assert UserSession(user_agent=agent).program == shown
+
+
 # ---- the list --------------------------------------------------------------------------------
 
 
 def test_one_s_sessions_are_listed_without_their_keys() -> None:
     user = rows.operator()
-    here = login(user, REMOTE_ADDR="203.0.113.7", HTTP_USER_AGENT="Firefox")
+    here = login(user, REMOTE_ADDR="203.0.113.7", HTTP_USER_AGENT="Mozilla Firefox/140")
     there = login(user, REMOTE_ADDR="198.51.100.4", HTTP_USER_AGENT="Telephone")
     other = login(rows.operator("bob"), HTTP_USER_AGENT="Bob's")
     page = here.get(reverse("account")).content.decode()
