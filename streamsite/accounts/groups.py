@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps as registry
 from django.contrib.auth.models import Group, Permission, User
 from django.db import transaction
 
 from streamsite.accounts.roles import Role, permissions_of
 
 
-def keep_in_step(using: str = "default", **_: Any) -> None:
-    """Gives each role's group what the table says. Receives `post_migrate`."""
+def keep_in_step(using: str = "default", apps: Any = registry, **_: Any) -> None:
+    """Gives each role's group what the table says. Receives `post_migrate`.
+
+    Does nothing where only some apps are migrated yet, without tables of permissions.
+    """
+    try:
+        apps.get_model("auth", "Permission")
+    except LookupError:
+        return
     existing = {
         f"{app}.{codename}": pk
         for pk, app, codename in Permission.objects.using(using).values_list(
