@@ -15,6 +15,7 @@ urlpatterns = [
     path("admin/login/", second_factor.Login.as_view(), name="login"),
     path("admin/login/second-factor/", second_factor.second_factor, name="second-factor"),
     path("admin/login/passkey/", second_factor.passkey_login, name="passkey-login"),
+    path("admin/password_change/", account.change_password),
     path("admin/account/set-up/", second_factor.set_up, name="set-up-factor"),
     path("admin/account/passkeys/", second_factor.add_passkey, name="add-passkey"),
     path("admin/account/codes/", second_factor.recovery_codes, name="new-recovery-codes"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -13,6 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from streamsite.accounts import factors, sessions
+from streamsite.accounts.audit_log import Event, record
 from streamsite.http.responses import any_staff, staff
 
 
@@ -38,6 +41,17 @@ def account(request: HttpRequest) -> HttpResponseBase:
         passkeys=user.passkeys.all(),
         codes_left=factors.codes_left(user),
     )
+
+
+@any_staff
+def change_password(request: HttpRequest) -> HttpResponseBase:
+    """The admin's own page, whose change is recorded."""
+    with transaction.atomic():
+        answer = admin.site.password_change(request)
+        if request.method == "POST" and answer.status_code == HTTPStatus.FOUND:
+            user: Any = request.user
+            record(Event.CHANGED, user.get_username(), "Changed their own password.", [user])
+    return answer
 
 
 @never_cache

@@ -138,6 +138,19 @@ def test_keys_and_exports_are_recorded(admin_client: Client) -> None:
     assert page.context["key"] not in text
 
 
+def test_a_change_of_one_s_own_password_is_recorded(client: Client) -> None:
+    user = rows.operator()
+    client.force_login(user)
+    url, new = reverse("admin:password_change"), "Zaphod-1977-Beeblebrox"
+    sent = {"old_password": "wrong", "new_password1": new, "new_password2": new}
+    assert client.post(url, sent).status_code == 200
+    assert client.post(url, sent | {"old_password": PASSWORD}).status_code == 302
+    assert [(who, done) for _, who, _, done in entries()] == [
+        ("ada", "Changed their own password.")
+    ]
+    assert client.get("/admin/").status_code == 200
+
+
 # ---- in one transaction ----------------------------------------------------------------------
 
 
