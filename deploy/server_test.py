@@ -38,7 +38,7 @@ from server_site import NAME, Site
 
 DOCUMENT: Final = ROOT / "deploy/README.md"
 KEY: Final = "k3y-of-the-server-test"
-SERVICES: Final = ("web", "jobs", "downloads", "playout")
+SERVICES: Final = ("web", "jobs", "playout")
 #: Exit status for "this machine can't do it", as automake has it.
 CANNOT: Final = 77
 #: Seconds. Generous: the machine may be busy with other tests.

@@ -8,7 +8,7 @@ from django.utils import timezone
 from media_library import actions
 from media_library.analysis import queue as probing
 from media_library.conform import queue, workdir
-from media_library.downloads import attempt, jobs, recovery, schedules, worker, ytdlp_versions
+from media_library.downloads import alive, jobs, recovery, schedules, worker, ytdlp_versions
 from media_library.downloads.ytdlp_versions import UpdateError
 from media_library.jobs import enqueue, slots
 from media_library.models import MediaItem
@@ -71,14 +71,18 @@ def sweep_library() -> str:
 
 def download_next() -> str:
     """Runs the download that waits longest, and enqueues the next."""
-    attempt.touch_alive_file()
-    job = jobs.take_next(timezone.now())
-    if job is None:
-        return "Nothing to do."
-    if jobs.waiting(timezone.now()).exists():
-        # More workers, as far as there are any.
-        jobs.enqueue_next()
-    result = f"{job}: {worker.work(job)}"
+    alive.touch_alive_file()
+    # Two clusters of a machine may do downloads: `background`, and `downloads` of before.
+    with slots.slot("download", settings.DOWNLOAD_JOBS) as free:
+        if not free:
+            return "Enough workers are running."
+        job = jobs.take_next(timezone.now())
+        if job is None:
+            return "Nothing to do."
+        if jobs.waiting(timezone.now()).exists():
+            # More workers, as far as there are any.
+            jobs.enqueue_next()
+        result = f"{job}: {worker.work(job)}"
     if jobs.waiting(timezone.now()).exists():
         jobs.enqueue_next()
     return result

@@ -1,15 +1,12 @@
-"""Tasks of the queue: the node's supervisor, and housekeeping."""
+"""Tasks of the queue: housekeeping. The node's supervisor is `streams.node.task`."""
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
-from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -18,16 +15,10 @@ from media_library.house_format import HouseFormat
 from media_library.jobs import slots
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams.control import demo
-from streams.ingest.reconciler import reconciled
 from streams.models import Channel, LogLine, Sample, UpcomingProblem
 from streams.monitoring import warnings
-from streams.node.background import background_work
-from streams.node.ledger import NodeLedger
-from streams.node.sources import open_sources
-from streams.planning import forecast, plans
-from streams.playout.node.supervisor import supervise
+from streams.planning import forecast
 from streams.programme.due import due
-from streams.wake import wake_supervisor
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -57,18 +48,6 @@ def make_samples() -> str:
     """Make the Demo channel's programme. Runs once a minute until it exists."""
     with slots.slot("samples", 1) as free:
         return demo.make() if free else "Another worker is doing it."
-
-
-def supervise_node() -> str:
-    """Supervise this node's channels until SIGTERM. The worker ends with it."""
-    sources = open_sources()
-    with reconciled(), background_work() as preflights:
-        book = NodeLedger(settings.NODE_NAME, sources, preflights, wake_supervisor)
-        supervise(plans.tools(), plans.policy(), book, sources)
-    # Asked to end: the worker must not wait for another task.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGTERM)
-    return "Stopped."
 
 
 def prepare_playlists() -> str:

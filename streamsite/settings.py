@@ -92,7 +92,8 @@ X_FRAME_OPTIONS = "DENY"
 
 INSTALLED_APPS = [
     "unfold",
-    "django.contrib.admin",
+    # Without its search for admin.py, which only the pages need: `streamsite.urls`.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -473,50 +474,36 @@ if set(LIBRETRANSLATE_URL) & set("@?#"):
 YTDLP_NIGHTLY = env.flag("YTDLP_NIGHTLY", default=False)
 
 # ---- queue -----------------------------------------------------------------------------------
-NODE_CLUSTER = f"node-{NODE_NAME}"
+#: The queue of the supervisor in an earlier version.
+FORMER_NODE_CLUSTER = f"node-{NODE_NAME}"
 #: Shared by all nodes: whichever has a free worker takes the next download.
 DOWNLOADS_CLUSTER = "downloads"
 Q_BROKER_URL = env.url("Q_BROKER_URL", "", ("redis://", "rediss://", "unix://"))
 Q_CLUSTER: dict[str, Any] = {
     "name": "streamsite",
-    # Two are left for a sync and for the schedules, whatever is being looked into or prepared.
-    "workers": PREPARE_JOBS + PROBE_JOBS + 2,
     "timeout": 3600,
     "retry": 7200,
     "max_attempts": 3,
-    "queue_limit": 3,
-    "poll": 0.5,
-    "guard_cycle": 1,
     "catch_up": False,
     "recycle": 200,
     "save_limit": 500,
     "label": "Jobs",
     "ALT_CLUSTERS": {
-        # One worker for the node's supervisor: it runs as long as the node does.
-        NODE_CLUSTER: {
-            "workers": 1,
-            # The supervisor's task asks for -1, which is none. Here None brings a warning.
-            "timeout": 2147483646,
-            "retry": 2147483647,
-            "recycle": 1,
-            "queue_limit": 1,
-            "scheduler": False,
-            "poll": 1,
-        },
         # A download is bounded by itself, and holds no message that could be handed on.
         DOWNLOADS_CLUSTER: {
-            "workers": DOWNLOAD_JOBS,
             "timeout": 2147483646,
             "retry": 2147483647,
             "recycle": 50,
-            "queue_limit": DOWNLOAD_JOBS,
-            "scheduler": False,
-            "poll": 0.5,
         },
     },
 }
-#: The clusters by the names that `run_cluster` takes.
-CLUSTERS = {"playout": NODE_CLUSTER, "jobs": Q_CLUSTER["name"], "downloads": DOWNLOADS_CLUSTER}
+#: The queue that names each of the clusters that `run_cluster` takes. `background` does what
+#: `jobs` and `downloads` do, in one process.
+CLUSTERS = {
+    "background": Q_CLUSTER["name"],
+    "jobs": Q_CLUSTER["name"],
+    "downloads": DOWNLOADS_CLUSTER,
+}
 Q_CLUSTER |= {"redis": Q_BROKER_URL} if Q_BROKER_URL else {"orm": "default"}
 
 # ---- logs ------------------------------------------------------------------------------------

@@ -5,6 +5,9 @@ from django.views.generic import RedirectView
 from streamsite.site import account, second_factor
 from streamsite.site.api_root import api, first
 
+# First, for what follows names the admin's pages.
+admin.autodiscover()
+
 handler500 = "streamsite.http.error_pages.page_of_error"
 
 urlpatterns = [

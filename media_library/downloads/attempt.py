@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from media_library.downloads import importer, jobs, quota, ytdlp_versions
+from media_library.downloads.alive import touch_alive_file
 from media_library.downloads.errors import (
     CancelledError,
     Code,
@@ -44,8 +45,6 @@ Status = DownloadJob.Status
 #: detect that the job was cancelled.
 POLL_INTERVAL_S: Final = 0.2
 PROGRESS_INTERVAL_S: Final = 0.5
-#: File in RUN_DIR that is touched as long as the downloads' cluster works.
-ALIVE_FILE: Final = "downloads.alive"
 #: Seconds without data after which the job's note says so.
 QUIET_NOTICE_S: Final = 10.0
 #: Maximum values of the row's columns; a site may send any number.
@@ -68,12 +67,6 @@ class DuplicateError(Exception):
     def __init__(self, done: DownloadJob | None) -> None:
         super().__init__("The video exists already.")
         self.done = done
-
-
-def touch_alive_file() -> None:
-    """Touches a file to show that the downloads' cluster works."""
-    settings.RUN_DIR.mkdir(parents=True, exist_ok=True)
-    (settings.RUN_DIR / ALIVE_FILE).touch()
 
 
 def _done(job: DownloadJob, extractor: str, video: str) -> DownloadJob | None:

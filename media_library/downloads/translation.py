@@ -15,9 +15,6 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
 
-import requests
-from urllib3.exceptions import HTTPError
-
 from media_library.downloads.errors import plain
 from media_library.downloads.subtitles import Cue
 from streamsite.security.secret import Secret
@@ -81,6 +78,10 @@ class Server:
                 yield replace(cue, lines=tuple(lines))
 
     def _request(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        # Loaded where it is used: 5 MB a process.
+        import requests  # noqa: PLC0415 - see above
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - see above
+
         try:
             # No redirects: the key is sent only to the configured server.
             with requests.request(

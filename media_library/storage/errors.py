@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -133,11 +132,5 @@ def storage_errors(key: str) -> Iterator[None]:
         raise StorageError(sentence(error)) from None
     except BotoCoreError as error:
         raise StorageError(sentence(error)) from None
-    except S3UploadFailedError as error:
-        # boto3 wraps upload errors, for compatibility with old callers.
-        cause = error.__context__
-        if isinstance(cause, ClientError | BotoCoreError):
-            raise StorageError(sentence(cause)) from None
-        raise StorageError(f"{key} could not be uploaded: try again.") from None
     except OSError as error:
         raise StorageError(f"{key or 'The storage'}: {error.strerror or error}.") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import Any, cast
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 
 from media_library.location import LocalFile, Location, SignedUrl
@@ -28,6 +28,7 @@ from media_library.storage.backends import (
 from media_library.storage.errors import (
     ChangedError,
     NotInStorageError,
+    StorageError,
     code_of,
     storage_errors,
 )
@@ -111,14 +112,22 @@ def upload(
         if progress is not None:
             progress(folder_path(key).stat().st_size)
         return
+    from boto3.exceptions import S3UploadFailedError  # noqa: PLC0415 - see `backends`
+
     with storage_errors(key):
-        client().upload_file(
-            str(source),
-            settings.STORAGE_BUCKET,
-            checked(key),
-            ExtraArgs=content_type(key),
-            Callback=progress,
-        )
+        try:
+            client().upload_file(
+                str(source),
+                settings.STORAGE_BUCKET,
+                checked(key),
+                ExtraArgs=content_type(key),
+                Callback=progress,
+            )
+        except S3UploadFailedError as error:
+            # boto3 wraps errors of uploads, for compatibility with old callers.
+            if isinstance(error.__context__, ClientError | BotoCoreError):
+                raise error.__context__ from None
+            raise StorageError(f"{key} could not be uploaded: try again.") from None
     if consume:
         source.unlink(missing_ok=True)
 

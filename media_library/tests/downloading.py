@@ -14,7 +14,7 @@ import psutil
 from django.conf import settings as configured
 from django.utils import timezone
 
-from media_library.downloads import attempt, jobs, worker
+from media_library.downloads import alive, attempt, jobs, worker
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import Options
 from media_library.models import DownloadJob
@@ -124,7 +124,7 @@ def outside(tmp_path: Path, media: Path, job: DownloadJob) -> list[str]:
         if path.is_file()
         and jobs.folder_of(job) not in path.parents
         and media not in path.parents
-        and path.name != attempt.ALIVE_FILE
+        and path.name != alive.ALIVE_FILE
     )
 
 

@@ -33,6 +33,8 @@ class Child:
     #: When it is started next, while it does not run; None: not any more.
     due: float | None = 0.0
     ends_in_a_row: int = 0
+    #: Seconds at most from its end to its start.
+    max_delay_s: float = MAX_RESTART_DELAY_S
 
     @property
     def is_first_start(self) -> bool:
@@ -140,7 +142,7 @@ def _ended(child: Child, now: float, *, again: bool) -> Child:
     began = now if child.running_since is None else child.running_since
     ends = 1 if now - began >= STEADY_S else child.ends_in_a_row + 1
     # The exponent is bounded: a float overflows after a thousand ends.
-    pause = min(FIRST_RESTART_DELAY_S * 2.0 ** min(ends - 1, 16), MAX_RESTART_DELAY_S)
+    pause = min(FIRST_RESTART_DELAY_S * 2.0 ** min(ends - 1, 16), child.max_delay_s)
     return replace(
         child, running_since=None, due=now + pause if again else None, ends_in_a_row=ends
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 import structlog
-from redis.exceptions import RedisError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -26,8 +26,17 @@ def enqueue(task: str, *args: Any, **options: Any) -> bool:
 
     try:
         async_task(task, *args, **options)
-    except (RedisError, OSError) as error:
+    except _broker_errors() as error:
         # Its words may hold the server's address with a password.
         log.warning("queue.unreachable", task=task, error=type(error).__name__)
         return False
     return True
+
+
+def _broker_errors() -> tuple[type[Exception], ...]:
+    if "redis" not in sys.modules:
+        return (OSError,)
+    # 5 MB a process, where no broker has loaded it.
+    from redis.exceptions import RedisError  # noqa: PLC0415 - see above
+
+    return (RedisError, OSError)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -26,6 +26,7 @@ from streams.playout.node import wake
 from streams.playout.node.engines import ENGINES
 from streams.playout.node.node_lock import NodeLock
 from streams.playout.node.witness import ALIVE_FILE, FaultFile
+from streamsite.processes import watchdog
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -39,6 +40,10 @@ EXCHANGE_INTERVAL_S: Final = 2.0
 EXCHANGE_OVERDUE_S: Final = 10.0
 #: Seconds that the ledger has for each of the last two exchanges at shutdown.
 FINAL_EXCHANGE_TIMEOUT_S: Final = 1.0
+#: Seconds for which the loop may stand still. Then the process ends, and is started anew.
+MAX_SILENCE_S: Final = 60
+#: Seconds for a stop, of which the last two exchanges take two.
+STOP_TIMEOUT_S: Final = 5
 #: Notes kept while the ledger is unreachable: an hour of heavy logging, a few megabytes. The
 #: limit drops only lines and samples: history is kept completely.
 MAX_OUTBOX_NOTES: Final = 20_000
@@ -67,13 +72,17 @@ class Supervisor:
         sources: Sources,
         lock: NodeLock | None = None,
         engines: Mapping[EngineKind, OpenEngine] = ENGINES,
+        *,
+        alive: Callable[[], object] = lambda: None,
     ) -> None:
+        """`alive` is called every two seconds, as long as the loop turns."""
         self.tools = tools
         self.lock = lock
         self.policy = policy
         self.ledger = ledger
         self.sources = sources
         self.engines = engines
+        self.alive = alive
         #: The engine of each channel.
         self.channels: dict[int, Engine] = {}
         self._outbox: list[Note] = []
@@ -108,6 +117,7 @@ class Supervisor:
                     now = Now.read()
                     if now.mono - touched >= EXCHANGE_INTERVAL_S:
                         touched = now.mono
+                        self.alive()
                         wake_socket = self._keep_folder(wake_socket)
                         late = clock() - began
                         if exchange is not None and late > EXCHANGE_OVERDUE_S:
@@ -338,11 +348,28 @@ class Supervisor:
 
 def supervise(tools: Tools, policy: Policy, ledger: Ledger, sources: Sources) -> None:
     """Run a node's supervisor until SIGTERM."""
+    stopping = False
+
+    def alive() -> None:
+        if not stopping:
+            watchdog.expect(MAX_SILENCE_S)
 
     async def main(lock: NodeLock) -> None:
-        supervisor = Supervisor(tools, policy, ledger, sources, lock)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.stop)
+        supervisor = Supervisor(tools, policy, ledger, sources, lock, alive=alive)
+
+        def stop() -> None:
+            nonlocal stopping
+            stopping = True
+            # FFmpeg plays on, so a stop need not wait for a database that hangs.
+            watchdog.expect(STOP_TIMEOUT_S)
+            supervisor.stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
         await supervisor.run()
 
+    watchdog.report()
+    # Also while it waits for the lock.
+    alive()
     with NodeLock(tools.run_dir) as lock:
         asyncio.run(main(lock))

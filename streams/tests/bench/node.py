@@ -84,12 +84,6 @@ class Bench:
             self.log_path(number).read_text() for number in range(1, self._starts + 1)
         )
 
-    def worker(self) -> int:
-        """Pid of the worker that runs the supervisor."""
-        pid = Node.objects.get().pid
-        assert pid
-        return pid
-
     def kill_cluster(self) -> None:
         """Send SIGKILL to the whole cluster at once, like an operator's mistake."""
         assert self.cluster is not None

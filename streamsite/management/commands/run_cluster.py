@@ -1,30 +1,27 @@
-"""Run a cluster: `playout` (the node's supervisor), `downloads`, or `jobs` (the rest)."""
+"""Run a cluster: `playout` (the node's supervisor), or `background` (jobs and downloads).
+
+`jobs` and `downloads` are its halves, for those who run them apart.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any, Final
 
-import structlog
 from django.conf import settings
-from django.core.management import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, SystemCheckError
 from django.db import connections
-from django_q.brokers import get_broker
-from django_q.models import Schedule
-from django_q.signals import post_spawn
-from django_q.tasks import async_task
+from django_q.models import OrmQ, Schedule
 
-from media_library.downloads import attempt
-from media_library.tasks import sweep_downloads
-from streams.playout.node.witness import ALIVE_FILE
-from streamsite.processes.cluster import SELF_TEST_TASK, Supervision, run
+from media_library.downloads.alive import ALIVE_FILE as DOWNLOADS_ALIVE_FILE
+from streamsite.processes.cluster import SELF_TEST_TASK, Lane, Supervision, run
 from streamsite.processes.priority import step_back
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
+PLAYOUT: Final = "playout"
 #: The schedules of the jobs cluster: name, task, minutes between.
 SCHEDULES: Final = (
     ("self-test", SELF_TEST_TASK, 1),
@@ -52,7 +49,6 @@ TASKS: Final = frozenset(
         "media_library.tasks.probe_item",
         "media_library.tasks.update_downloader",
         "streams.tasks.make_samples",
-        "streams.tasks.supervise_node",
     }
 )
 #: Seconds. A sweep comes each minute, and each running download touches the file.
@@ -61,30 +57,69 @@ DOWNLOADS_MAX_SILENCE_S: Final = 3600.0
 
 class Command(BaseCommand):
     help = (
-        "Run a cluster: playout supervises channels, downloads downloads, jobs does the rest."
+        "Run a cluster: playout supervises channels, background does the rest; jobs and "
+        "downloads are its halves."
     )
+    # They load all pages, which no cluster needs: `check_apart`.
+    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("cluster", choices=[*SUPERVISIONS])
+        parser.add_argument("cluster", choices=[PLAYOUT, *SUPERVISIONS])
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if os.environ.get("Q_CLUSTER_NAME") != settings.CLUSTERS[options["cluster"]]:
+        cluster = options["cluster"]
+        if cluster == PLAYOUT:
+            # Loaded by the process that plays alone.
+            from streams.node.supervise import supervise_node  # noqa: PLC0415 - see above
+
+            supervise_node()
+            logging.shutdown()
+            sys.stdout.flush()
+            # At once: a thread may still wait for a network or a disk.
+            os._exit(0)
+        if os.environ.get("Q_CLUSTER_NAME") != settings.CLUSTERS[cluster]:
             # manage.py names the cluster before django-q2 is loaded.
-            raise CommandError("Start it as: manage.py run_cluster " + options["cluster"])
-        sys.exit(run(SUPERVISIONS[options["cluster"]](), TASKS))
+            raise CommandError("Start it as: manage.py run_cluster " + cluster)
+        step_back()
+        self.check_apart()
+        care = SUPERVISIONS[cluster]()
+        connections.close_all()
+        sys.exit(run(care, TASKS))
+
+    def check_apart(self) -> None:
+        """Run the system checks in a child, which takes what it loads with it, and print."""
+        self.stderr.flush()
+        pid = os.fork()
+        if pid:
+            os.waitpid(pid, 0)
+            return
+        try:
+            self.check()
+        except SystemCheckError as error:
+            self.stderr.write(str(error))
+        finally:
+            self.stderr.flush()
+            # Not what the parent has registered for its own end.
+            os._exit(0)
 
 
-def playout_supervision() -> Supervision:
-    """One worker, which runs the supervisor from its birth to its death."""
-    post_spawn.connect(start_supervisor)
-    # A stop waits for nothing: FFmpeg plays on.
-    return Supervision(
-        stop_timeout_s=0.5, heartbeat_file=settings.RUN_DIR / ALIVE_FILE, max_silence_s=60
-    )
+def jobs_lane() -> Lane:
+    # Two are left for a sync and for the schedules, whatever is looked into or prepared.
+    tasks = settings.PREPARE_JOBS + settings.PROBE_JOBS + 2
+    # All of them may be busy for as long as a task may take: only then is silence a sign.
+    silence = float(settings.Q_CLUSTER["timeout"]) + 600
+    return Lane(settings.CLUSTERS["jobs"], tasks, settings.RUN_DIR / "jobs.alive", silence)
 
 
-def jobs_supervision() -> Supervision:
-    step_back()
+def downloads_lane() -> Lane:
+    heartbeat = settings.RUN_DIR / DOWNLOADS_ALIVE_FILE
+    jobs = settings.DOWNLOAD_JOBS
+    return Lane(settings.DOWNLOADS_CLUSTER, jobs, heartbeat, DOWNLOADS_MAX_SILENCE_S, once=True)
+
+
+def write_schedules() -> None:
+    # An earlier version started the supervisor by a message, which stays for ever.
+    OrmQ.objects.filter(key=settings.FORMER_NODE_CLUSTER).delete()
     Schedule.objects.filter(name__in=FORMER_SCHEDULES).delete()
     for name, task, minutes in SCHEDULES:
         Schedule.objects.update_or_create(
@@ -97,43 +132,36 @@ def jobs_supervision() -> Supervision:
                 "cluster": None,
             },
         )
-    connections.close_all()
-    # All workers may be busy for as long as a task may take: only then is silence a sign.
-    silence = float(settings.Q_CLUSTER["timeout"]) + 600
-    return Supervision(
-        stop_timeout_s=5, heartbeat_file=settings.RUN_DIR / "jobs.alive", max_silence_s=silence
-    )
+
+
+def jobs_supervision() -> Supervision:
+    write_schedules()
+    return Supervision((jobs_lane(),), stop_timeout_s=5, schedules=True)
 
 
 def downloads_supervision() -> Supervision:
-    step_back()
-    # Jobs of a killed worker are taken up at once, not at the next sweep.
-    sweep_downloads()
-    connections.close_all()
+    take_up_downloads()
     # A download that is stopped goes on from its part files.
-    heartbeat = settings.RUN_DIR / attempt.ALIVE_FILE
-    return Supervision(
-        stop_timeout_s=2, heartbeat_file=heartbeat, max_silence_s=DOWNLOADS_MAX_SILENCE_S
-    )
+    return Supervision((downloads_lane(),), stop_timeout_s=2)
 
 
-def start_supervisor(**_: object) -> None:
-    """Enqueues the worker's only task. Messages of an earlier worker are void."""
-    try:
-        broker = get_broker(settings.NODE_CLUSTER)
-        broker.purge_queue()
-        # timeout=-1: for ever (None crashes django-q2 1.11.1).
-        async_task("streams.tasks.supervise_node", timeout=-1, cluster=settings.NODE_CLUSTER)
-    except Exception:
-        # An exception here would make the sentinel start one worker after the other; without
-        # its task this one idles, the canary falls silent, and the cluster is started anew.
-        log.exception("supervisor.not_enqueued")
-    finally:
-        connections.close_all()
+def background_supervision() -> Supervision:
+    """Both queues have their own number of tasks: no download holds up an inspection."""
+    write_schedules()
+    take_up_downloads()
+    return Supervision((jobs_lane(), downloads_lane()), stop_timeout_s=5, schedules=True)
+
+
+def take_up_downloads() -> None:
+    """Jobs of a killed worker are taken up at once, not at the next sweep."""
+    # Loaded by those that use it.
+    from media_library.tasks import sweep_downloads  # noqa: PLC0415 - see above
+
+    sweep_downloads()
 
 
 SUPERVISIONS: Final[dict[str, Callable[[], Supervision]]] = {
-    "playout": playout_supervision,
+    "background": background_supervision,
     "downloads": downloads_supervision,
     "jobs": jobs_supervision,
 }

@@ -4,66 +4,28 @@ from __future__ import annotations
 
 import errno
 import os
-import selectors
-import signal
 import socket
-import subprocess
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-import structlog
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, SystemCheckError
+from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import OperationalError
 
-from streams.playout.ffmpeg.process import stop_everything
-from streamsite.processes.parent_death import die_with_parent
-from streamsite.processes.priority import BEHIND
-from streamsite.processes.supervisor import (
-    HEAD_START_S,
-    Child,
-    Ended,
-    Event,
-    Opened,
-    ProcessGroup,
-    Send,
-    Start,
-    StopOrdered,
-    Ticked,
-    step,
-)
-
-logger = structlog.get_logger(__name__)
-
 SET_UP: Final = "--set-up"
-MANAGE: Final = (sys.executable, str(settings.BASE_DIR / "manage.py"))
-WEB: Final = "web"
-COMMANDS: Final[dict[str, tuple[str, ...]]] = {
-    WEB: (sys.executable, "-m", "gunicorn", "--config", "python:streamsite.web"),
-    "playout": (*MANAGE, "run_cluster", "playout"),
-    "jobs": (*MANAGE, "run_cluster", "jobs"),
-    "downloads": (*MANAGE, "run_cluster", "downloads"),
-}
-#: Key of the descriptor by which the pages show that they are open.
-_OPENED: Final = object()
-#: In the pages' environment: a descriptor into which they write when they are open.
-READY_FD: Final = "STREAMSITE_READY_FD"
-#: These let the others go first.
-LATER: Final = frozenset({"jobs", "downloads"})
+FOREGROUND: Final = "streamsite.management.foreground"
 #: Seconds to wait for the port: workers of a server that was killed hold it for a moment.
 PORT_TIMEOUT_S: Final = 3.0
 
 
 class Command(BaseCommand):
     help = "Serves the pages and runs the clusters until Ctrl-C; then stops FFmpeg too."
-    # They take a second or two: the pages come first.
+    # They take a second or two: the pages come first, and the clusters run them.
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -78,10 +40,6 @@ class Command(BaseCommand):
             call_command("set_up")
             self.stdout.write("streamsite: starting")
             self.stdout.flush()
-        if not settings.SPENT_NAMES.isdisjoint(os.environ):
-            # /proc/PID/environ shows what a program was started with, for as long as it runs.
-            words = [word for word in sys.orig_argv if word != SET_UP]
-            os.execve(sys.executable, words, lasting_environment())  # noqa: S606 - ourselves, once more
         self.demand_migrations()
         demand_port(settings.HOST, settings.PORT)
         if settings.ANY_HOST:
@@ -89,19 +47,9 @@ class Command(BaseCommand):
                 "streamsite: other machines may reach it, by any name; name those you use in "
                 "ALLOWED_HOSTS, and put HTTPS before it (deploy/README.md)."
             )
+        self.stdout.flush()
         connections.close_all()
-        ProcessSupervisor(self.check_system).run()
-        self.stdout.write("streamsite: the pages and clusters have ended; stopping FFmpeg.")
-        ended = stop_everything(settings.RUN_DIR)
-        self.stdout.write(f"streamsite: stopped. FFmpeg processes ended: {ended}.")
-
-    def check_system(self) -> None:
-        """Run the system checks, and print what they find."""
-        try:
-            self.check()
-        except SystemCheckError as error:
-            self.stderr.write(str(error))
-        connections.close_all()
+        become_light()
 
     def demand_migrations(self) -> None:
         """Raise `CommandError` unless the database is there and has every table."""
@@ -113,115 +61,16 @@ class Command(BaseCommand):
             raise CommandError("The database is not up to date. Type: manage.py migrate")
 
 
-class ProcessSupervisor:
-    """Carries out the decisions of `streamsite.processes.supervisor`. Sleeps in between."""
+def become_light() -> NoReturn:
+    """Go on as `streamsite.management.foreground`, in this process, without all of this.
 
-    def __init__(self, opened: Callable[[], None]) -> None:
-        """`opened` is called once, when the pages answer."""
-        later = time.monotonic() + HEAD_START_S
-        self.group = ProcessGroup(
-            tuple(Child(name, due=0.0 if name == WEB else later) for name in COMMANDS)
-        )
-        self.opened: Callable[[], None] | None = opened
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.selector = selectors.DefaultSelector()
-        self.signals, wakeup = socket.socketpair()
-        for end in (self.signals, wakeup):
-            end.setblocking(False)  # noqa: FBT003 - the socket module's own signature
-        signal.set_wakeup_fd(wakeup.detach(), warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # The wake-up descriptor carries it; the handler only keeps the default from acting.
-            signal.signal(number, lambda *_: None)
-        self.selector.register(self.signals, selectors.EVENT_READ)
-
-    def run(self) -> None:
-        self.take(Ticked())
-        while not self.group.gone:
-            wake = self.group.wakes_at
-            timeout = None if wake is None else max(0.0, wake - time.monotonic())
-            for key, _ in self.selector.select(timeout):
-                if key.data is None:
-                    for _ in self.signals.recv(64):
-                        self.take(StopOrdered())
-                elif key.data is _OPENED:
-                    self.pages_opened(key.fd)
-                else:
-                    self.reap(key.data)
-            self.take(Ticked())
-
-    def pages_opened(self, fd: int) -> None:
-        """Handles the pages' signal: they are open, or the server ended before."""
-        is_open = bool(os.read(fd, 1))
-        self.selector.unregister(fd)
-        os.close(fd)
-        if is_open and self.opened is not None:
-            opened, self.opened = self.opened, None
-            self.take(Opened())
-            self.take(Ticked())
-            opened()
-
-    def take(self, event: Event) -> None:
-        self.group, actions = step(self.group, event, time.monotonic())
-        for action in actions:
-            match action:
-                case Start(name):
-                    self.start(name)
-                case Send(name, number):
-                    logger.info("child is told to end", child=name, signal=number.name)
-                    self.send(self.processes[name].pid, number)
-
-    def send(self, pid: int, number: signal.Signals) -> None:
-        """Signals a child; SIGKILL goes to its whole group. FFmpeg has sessions of its own."""
-        if number is signal.SIGKILL:
-            os.killpg(pid, number)
-        else:
-            os.kill(pid, number)
-
-    def start(self, name: str) -> None:
-        environment = lasting_environment()
-        inherited: tuple[int, ...] = ()
-        if name == WEB:
-            readable, writable = os.pipe()
-            self.selector.register(readable, selectors.EVENT_READ, _OPENED)
-            inherited = (writable,)
-            environment[READY_FD] = str(writable)
-        process = subprocess.Popen(
-            COMMANDS[name],
-            stdin=subprocess.DEVNULL,
-            cwd=settings.BASE_DIR,
-            env=environment,
-            pass_fds=inherited,
-            # A group of its own: Ctrl-C reaches this process alone, which ends them in order.
-            process_group=0,
-            # There is one thread here, so code between fork and exec is safe.
-            preexec_fn=partial(_begin, name, os.getpid()),  # noqa: PLW1509 - there is one thread here
-        )
-        for fd in inherited:
-            os.close(fd)
-        self.processes[name] = process
-        self.selector.register(os.pidfd_open(process.pid), selectors.EVENT_READ, name)
-        logger.info("child started", child=name, pid=process.pid)
-
-    def reap(self, name: str) -> None:
-        process = self.processes.pop(name)
-        code = process.wait()
-        for key in list(self.selector.get_map().values()):
-            if key.data == name:
-                self.selector.unregister(key.fileobj)
-                os.close(key.fd)
-        self.take(Ended(name))
-        if not self.group.stopping:
-            logger.error(
-                "child ended; it is started again", child=name, pid=process.pid, code=code
-            )
-
-
-def _begin(name: str, parent: int) -> None:
-    """Runs in a child before its program starts."""
-    die_with_parent(signal.SIGKILL, parent=parent)
-    if name in LATER:
-        # Loading takes seconds of CPU: the pages and what is on air come first at a start too.
-        os.nice(BEHIND)
+    /proc/PID/environ shows what a program was started with, for as long as it runs: that holds
+    no name that only the first run uses.
+    """
+    os.chdir(settings.BASE_DIR)
+    what = (str(settings.RUN_DIR), settings.LOG_LEVEL, settings.LOG_FORMAT)
+    command = (sys.executable, "-m", FOREGROUND, *what)
+    os.execve(sys.executable, command, lasting_environment())  # noqa: S606 - our own program
 
 
 def lasting_environment() -> dict[str, str]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
-from streamsite.processes import run_dir
-from streamsite.processes.cluster import GuardedCluster, Supervision
+from streamsite.processes import cluster, run_dir
+from streamsite.processes.cluster import Cluster, Lane, Supervision
 from streamsite.processes.run_dir import end_without, is_usable
 from streamsite.tests.waiting import until
 
@@ -90,28 +87,20 @@ def test_a_cluster_ends_with_one_that_is_lost_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, makeable: bool
 ) -> None:
     """Its service starts it anew, with a run directory."""
-    monkeypatch.setattr("streamsite.processes.cluster.POLL_INTERVAL_S", 0.05)
+    monkeypatch.setattr(cluster, "POLL_INTERVAL_S", 0.05)
+    monkeypatch.setattr(cluster, "QUEUE_INTERVAL_S", 0.05)
+    monkeypatch.setattr("streamsite.processes.watchdog.expect", lambda _: None)
     heartbeat = tmp_path / "run" / "alive"
-    cluster = GuardedCluster.__new__(GuardedCluster)
-    cluster._stop_event = os.eventfd(0, os.EFD_NONBLOCK)
-    cluster._supervision = Supervision(
-        stop_timeout_s=1, heartbeat_file=heartbeat, max_silence_s=60
-    )
-    cluster._heartbeat_mtime_ns, cluster._heartbeat_at = 0, 0.0
-    cluster.sentinel = get_context("fork").Process(target=time.sleep, args=(60,))
-    cluster.stop = lambda: None
-    cluster.sentinel.start()
+    lane = Lane("none", 0, heartbeat, max_silence_s=60)
+    guarded = Cluster(Supervision((lane,), stop_timeout_s=1))
     with ThreadPoolExecutor(1) as thread:
-        guarding = thread.submit(cluster.guard)
+        guarding = thread.submit(guarded.guard)
         until(heartbeat.exists, 10, "it has begun")
         if makeable:
             # At once: it is made again while a folder is being emptied.
             heartbeat.parent.rename(tmp_path / "gone")
             until(heartbeat.exists, 10, "it has made it again")
-            cluster.sig_handler()
+            guarded.sig_handler()
         else:
             lose(heartbeat.parent)
         assert guarding.result(10) == (0 if makeable else 1)
-    cluster.sentinel.join(10)
-    assert not cluster.sentinel.is_alive()
-    os.close(cluster._stop_event)
