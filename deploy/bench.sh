@@ -2,10 +2,10 @@
 # Measures, with nothing else at work on this machine: deploy/bench.sh [OBJECTS].
 # First the tests that have figures, at full length and with their exact bounds: twenty takeovers,
 # the cost of a channel, 58 hours of timestamps, downloads beside plain yt-dlp, /health while large
-# answers are aborted. Then how fast the
-# library is compared with a storage of a million objects (or OBJECTS), how long its list and its
-# picker take with as many rows, how fast the ingest server is answered with 100,000 keys, and the
-# API with as many rows. At last, what reaches a destination when a publisher on air pauses.
+# answers are aborted. Then how fast the library is compared with a storage of a million objects
+# (or OBJECTS), how long its list and its picker take with as many rows, how fast the ingest server
+# is answered with 100,000 keys, and the API with as many rows, and how much memory an installation
+# takes. At last, what reaches a destination when a publisher on air pauses.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/common.sh
@@ -30,6 +30,8 @@ export ENV_FILE=/dev/null
 "$python" -m media_library.tests.bench_pages "$@"
 "$python" -m streams.tests.bench_auth
 "$python" -m streams.tests.bench_api
+# The memory of an installation with one, two and three channels on air, process by process.
+"$python" -m streamsite.tests.bench_memory
 # Fifty channels started at once, and twenty absences of the supervisor: a quarter of an hour.
 "$python" -m streams.tests.bench_channels || status=$?
 "$python" -m streams.tests.bench_restarts || status=$?

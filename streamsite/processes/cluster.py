@@ -147,6 +147,7 @@ class Cluster:
         #: not asked, by the monotonic clock.
         self._short_since = self._schedules_due = self._paused_until = 0.0
         self._checked_at = 0.0
+        self._stopping = False
         #: Why the queue can't be read, as last logged.
         self._fault = ""
 
@@ -305,7 +306,7 @@ class Cluster:
             if ended:
                 code = hand.worker.reap()
                 del self.hands[hand.worker.pid]
-                if code:
+                if code and not self._stopping:
                     log.critical("cluster.worker_died", pid=hand.worker.pid, code=code)
 
     def _save(self, task: dict[str, Any]) -> None:
@@ -326,6 +327,8 @@ class Cluster:
 
     def _end(self) -> None:
         """Stop in the ordinary way, but not for ever."""
+        # A signal to the group ends the workers, too.
+        self._stopping = True
         for hand in self.hands.values():
             if not hand.member.queue:
                 hand.worker.dismiss()

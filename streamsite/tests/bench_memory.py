@@ -19,7 +19,7 @@ from pathlib import Path
 from conftest import RTMP_MODULE
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
-from streamsite.tests.memory import PLAYOUT, installation, mb, table
+from streamsite.tests.memory import installation, mb, table
 from streamsite.tests.processes.test_serve import ROOT, Site, a_site
 
 #: Adds a channel on air with the Demo's programme.
@@ -69,7 +69,7 @@ def measure(place: Site, server: RtmpServer, channels: int, seconds: int) -> Non
         until(partial(are_on_air, place, number), 400, f"{number} on air")
         time.sleep(seconds)  # the measured period
         found = installation(place.process.pid, place.run_dir)
-        playout = sum(mb(one.pss) for one in found if one.part in PLAYOUT)
+        playout = sum(mb(one.pss) for one in found if one.on_air)
         print(f"\n{number} on air; the channel's part: {playout - before:.1f} MB")
         print(table(found), flush=True)
         before = playout

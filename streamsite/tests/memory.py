@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,9 @@ from streams.playout.ffmpeg.process import marked_pids
 #: The parts of an installation, by a word of their command lines; the first that fits.
 PARTS: Final = (
     *("management.foreground", "gunicorn", "run_cluster background"),
-    *("run_cluster playout", "-progress udp:", "streamsite-waiting", ""),
+    *("run_cluster playout", "-progress udp:", "streamsite-waiting"),
+    # FFmpeg at a job.
+    "",
 )
 #: The supervisor, and FFmpeg on air.
 PLAYOUT: Final = frozenset(PARTS[3:6])
@@ -30,6 +34,11 @@ class Used:
     command: str
     pss: int
     rss: int
+
+    @property
+    def on_air(self) -> bool:
+        """Whether it belongs to the playout part: the supervisor, and FFmpeg on air."""
+        return self.part in PLAYOUT
 
     @property
     def part(self) -> str:
@@ -53,10 +62,29 @@ def installation(parent: int, run_dir: Path) -> list[Used]:
     return used(dict.fromkeys([parent, *children, *marked_pids(run_dir)]))
 
 
+#: Loads all that the pages load, and reports on itself.
+BARE: Final = """
+import django
+django.setup()
+import streamsite.urls
+print(open("/proc/self/smaps_rollup").read())
+"""
+
+
+def bare(environment: Mapping[str, str]) -> int:
+    """KB of PSS of one process that has loaded Django and the whole program."""
+    text = subprocess.run(
+        (sys.executable, "-c", BARE),
+        env=dict(environment) | {"DJANGO_SETTINGS_MODULE": "streamsite.settings"},
+        cwd=Path(__file__).parents[2], check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    return _kb("Pss", text)
+
+
 def table(processes: Sequence[Used]) -> str:
     """A line for each process, by parts, and the sums, in MB."""
     ordered = sorted(processes, key=lambda one: PARTS.index(one.part))
-    playout = [one for one in ordered if one.part in PLAYOUT]
+    playout = [one for one in ordered if one.on_air]
     lines = [f"{'PSS':>7} {'RSS':>7}  process"]
     lines += [
         f"{mb(o.pss):7.1f} {mb(o.rss):7.1f}  {' '.join(o.command.split())[:100]}"

@@ -25,6 +25,7 @@ from streams.playout.ffmpeg.process import marked_pids, stop_everything
 from streams.tests.bench.rtmp import RtmpServer, free_port
 from streams.tests.bench.waiting import until
 from streamsite import settings as site
+from streamsite.tests.memory import bare, installation, table
 from streamsite.tests.waiting import Patience
 
 ROOT = Path(__file__).parents[3]
@@ -167,6 +168,19 @@ class TestRun:
         assert output[-1] < running.log.index("On air: ")
         reported = r"Account +operator\n +Password +the one in ADMIN_PASSWORD"
         assert re.search(reported, running.log)
+
+    def test_it_shares_what_it_loads(self, running: Site) -> None:
+        """In memory, what one process takes alone is the measure. Jobs' own FFmpeg is not."""
+        assert running.process is not None
+        processes = [p for p in installation(running.process.pid, running.run_dir) if p.part]
+        python = [p for p in processes if "ffmpeg" not in p.command]
+        playout = [p for p in processes if p.on_air]
+        one = bare(running.environment())
+        # 3.3 and 1.2 are usual; it was 8 and 2.2 with more copies of the program.
+        assert sum(p.pss for p in processes) < 4 * one, table(processes)
+        assert sum(p.pss for p in playout) < 1.6 * one, table(processes)
+        # The parent, three for the pages, the supervisor, the jobs' and as many as jobs need.
+        assert len(python) <= 12, table(processes)
 
     def test_neither_key_nor_password_shows_anywhere(self, running: Site) -> None:
         places = [*Path("/proc").glob("[0-9]*/environ"), *Path("/proc").glob("[0-9]*/cmdline")]
