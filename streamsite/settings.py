@@ -9,6 +9,7 @@ import os
 import re
 import socket
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -90,6 +91,10 @@ SILENCED_SYSTEM_CHECKS = [
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
+# The page of the API's document has its files there. As an app, django-ninja would be loaded by
+# processes that serve no pages: 5 MB each.
+_NINJA = Path(str(find_spec("ninja").origin)).parent  # type: ignore[union-attr]  # it is installed
+
 INSTALLED_APPS = [
     "unfold",
     # Without its search for admin.py, which only the pages need: `streamsite.urls`.
@@ -106,7 +111,6 @@ INSTALLED_APPS = [
     "corsheaders",
     "csp",
     "django_structlog",
-    "ninja",
     "streamsite",
     # After streamsite, whose collectstatic goes before its own.
     "django.contrib.staticfiles",
@@ -143,7 +147,7 @@ WSGI_APPLICATION = "streamsite.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [BASE_DIR / "templates", _NINJA / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -169,6 +173,7 @@ FORMAT_MODULE_PATH = "streamsite.config.formats"
 TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 USE_TZ = True
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [_NINJA / "static"]
 STATIC_ROOT = env.folder("STATIC_ROOT") if env.text("STATIC_ROOT") else DATA_DIR / "static"
 SESSION_ENGINE = "streamsite.accounts.session_store"
 #: Seconds without activity after which a login is over.

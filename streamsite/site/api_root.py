@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Swagger
 from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as MalformedError
+from ninja.openapi.docs import ABS_TPL_PATH
 from ninja.parser import Parser
 
 from media_library.actions import FaultyItemError
@@ -267,6 +268,13 @@ HANDLERS: Final[dict[type[Exception], Callable[..., HttpResponse]]] = {
     InternalError: _no_database,
 }
 
+
+class LocalSwagger(Swagger):
+    """The page with scripts of our own site, though django-ninja is no installed app."""
+
+    template_cdn = str(ABS_TPL_PATH / "swagger.html")
+
+
 api = Api(
     title="streamsite",
     version="1",
@@ -275,7 +283,7 @@ api = Api(
     parser=StrictParser(),
     renderer=Json(),
     # They show the permissions of each route.
-    docs=Swagger(settings={"showExtensions": True}),
+    docs=LocalSwagger(settings={"showExtensions": True}),
     urls_namespace="api-1",
 )
 api.topics = TOPICS
