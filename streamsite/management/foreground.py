@@ -173,15 +173,15 @@ def _begin(name: str, parent: int) -> None:
 def main(run_dir: str, level: str, form: str) -> None:
     configure(logging_config(level, form))
     ProcessSupervisor().run()
-    _tell("the pages and clusters have ended; stopping FFmpeg.")
+    _report("the pages and clusters have ended; stopping FFmpeg.")
     # Loaded when it is used.
     from streams.playout.ffmpeg.process import stop_everything  # noqa: PLC0415 - see above
 
     ended = stop_everything(Path(run_dir))
-    _tell(f"stopped. FFmpeg processes ended: {ended}.")
+    _report(f"stopped. FFmpeg processes ended: {ended}.")
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     print(f"streamsite: {text}", flush=True)  # noqa: T201 - for the operator, on the terminal
 
 

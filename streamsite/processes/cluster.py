@@ -222,7 +222,7 @@ class Cluster:
         """Wait for an answer, an end, a signal, or until the broker is asked again."""
         idle = pool.waiting_queues(self._room, self._members)
         timeout = QUEUE_INTERVAL_S if idle or self.care.schedules else POLL_INTERVAL_S
-        handles = [each for hand in self.hands.values() for each in hand.worker.handles]
+        handles = [fd for hand in self.hands.values() for fd in hand.worker.handles]
         wait([self._stop_event, *handles], timeout=timeout)
 
     def _schedule(self, now: float) -> None:
@@ -349,7 +349,7 @@ class Cluster:
             left = deadline - time.monotonic()
             if not self.hands or left <= 0:
                 return
-            handles = [each for hand in self.hands.values() for each in hand.worker.handles]
+            handles = [fd for hand in self.hands.values() for fd in hand.worker.handles]
             wait(handles, timeout=left)
 
 

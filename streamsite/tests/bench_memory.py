@@ -68,10 +68,10 @@ def measure(place: Site, server: RtmpServer, channels: int, seconds: int) -> Non
             )  # fmt: skip
         until(partial(are_on_air, place, number), 400, f"{number} on air")
         time.sleep(seconds)  # the measured period
-        found = installation(place.process.pid, place.run_dir)
-        playout = sum(mb(one.pss) for one in found if one.on_air)
+        processes = installation(place.process.pid, place.run_dir)
+        playout = sum(mb(one.pss) for one in processes if one.on_air)
         print(f"\n{number} on air; the channel's part: {playout - before:.1f} MB")
-        print(table(found), flush=True)
+        print(table(processes), flush=True)
         before = playout
 
 

@@ -102,5 +102,5 @@ def mb(kilobytes: int) -> float:
 
 
 def _kb(name: str, text: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
-    return int(found[1]) if found else 0
+    match = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
+    return int(match[1]) if match else 0

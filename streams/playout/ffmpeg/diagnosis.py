@@ -68,7 +68,12 @@ SESSION_ENDS_AT_ONCE: Final = (
 #: (POSIX; ld.so exits with 127 if a library is missing).
 NOT_RUN: Final = frozenset({126, 127})
 #: Output that FFmpeg prints at every start, for streams in good order.
-_HARMLESS: Final = ("non-existing SPS 0 referenced in buffering period",)
+_HARMLESS: Final = (
+    "non-existing SPS 0 referenced in buffering period",
+    # libgcrypt, where it may lock no memory (RLIMIT_MEMLOCK). FFmpeg loads it for protocols
+    # that we do not use.
+    "Warning: using insecure memory!",
+)
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"]+", re.IGNORECASE)
 _LINE: Final = re.compile(
     r"^(?:\[[^\]]* @ 0x[0-9a-f]+\] )*\[(?P<level>panic|fatal|error|warning|info)\] "

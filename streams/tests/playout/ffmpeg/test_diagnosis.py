@@ -125,6 +125,7 @@ def test_harmless_output_at_every_start_is_ignored() -> None:
     assert diagnosis.harmless(
         "[h264 @ 0x1] [error] non-existing SPS 0 referenced in buffering period"
     )
+    assert diagnosis.harmless("Warning: using insecure memory!")
     assert not diagnosis.harmless("[h264 @ 0x1] [error] decode_slice_header error")
 
 
