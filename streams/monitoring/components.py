@@ -119,7 +119,7 @@ def _queue(now: datetime) -> tuple[bool, str]:
     since = f"since {clock(last)}" if last else "yet"
     return False, (
         f"No job has finished {since}; {jobs} Start the jobs cluster (manage.py run_cluster "
-        "jobs). If it runs, all its workers may be busy."
+        "background). If it runs, all its workers may be busy."
     )
 
 

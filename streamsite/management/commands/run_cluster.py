@@ -12,6 +12,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any, Final
 
+import structlog
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, SystemCheckError
 from django.db import connections
@@ -20,6 +21,8 @@ from django_q.models import OrmQ, Schedule
 from media_library.downloads.alive import ALIVE_FILE as DOWNLOADS_ALIVE_FILE
 from streamsite.processes.cluster import SELF_TEST_TASK, Lane, Supervision, run
 from streamsite.processes.priority import step_back
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 PLAYOUT: Final = "playout"
 #: The schedules of the jobs cluster: name, task, minutes between.
@@ -97,6 +100,8 @@ class Command(BaseCommand):
             self.check()
         except SystemCheckError as error:
             self.stderr.write(str(error))
+        except Exception:
+            log.exception("checks.failed")
         finally:
             self.stderr.flush()
             # Not what the parent has registered for its own end.

@@ -196,13 +196,18 @@ class TestRun:
             assert PASSWORD.encode() not in held, path
         assert checked > 10
 
-    def test_child_that_dies_is_started_again(self, running: Site) -> None:
+    def test_children_that_die_are_started_again(self, running: Site) -> None:
+        """All at once; FFmpeg plays on, and the new supervisor adopts it."""
         assert running.process is not None
-        parent = running.process.pid
-        web = child(parent, "gunicorn")
-        web.kill()
-        until(lambda: child(parent, "gunicorn").pid != web.pid, 60, "a new web")
-        until(running.on_air, 30, "the pages again")
+        parent, playing = running.process.pid, running.ffmpeg()
+        words = ("gunicorn", "run_cluster playout", "run_cluster background")
+        killed = [child(parent, word) for word in words]
+        for process in killed:
+            process.kill()
+        for word, process in zip(words, killed, strict=True):
+            until(lambda w=word, p=process: child(parent, w).pid != p.pid, 60, f"a new {word}")  # type: ignore[misc]  # bound now
+        until(running.on_air, 60, "the pages again")
+        assert running.ffmpeg() & playing
 
     def test_after_sigkill_ffmpeg_plays_on_and_is_adopted(
         self, running: Site, youtube: RtmpServer
