@@ -18,7 +18,7 @@ hang()
 """
 
 
-def test_a_process_that_hangs_ends_and_says_where() -> None:
+def test_a_process_that_hangs_ends_with_a_traceback() -> None:
     ended = subprocess.run(
         (sys.executable, "-c", HANGS), cwd=Path(__file__).parents[3],
         capture_output=True, text=True, timeout=60, check=False,
