@@ -176,7 +176,7 @@ class TestRun:
         python = [p for p in processes if "ffmpeg" not in p.command]
         playout = [p for p in processes if p.on_air]
         one = bare(running.environment())
-        # 4.2 and 1.6 are usual; it was 11 and 2.6 with a copy of the program in each process.
+        # 4.3 and 1.7 are usual; it was 11 and 2.6 with a copy of the program in each process.
         assert sum(p.pss for p in processes) < 5 * one, table(processes)
         assert sum(p.pss for p in playout) < 2 * one, table(processes)
         # The parent, three for the pages, the supervisor, the jobs' and as many as jobs need.
