@@ -21,6 +21,7 @@ import pydoc
 import signal
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -338,6 +339,10 @@ class Cluster:
         self._await_ends(TERMINATE_TIMEOUT_S)
         for hand in self.hands.values():
             hand.worker.kill()
+        # By their age others see that a cluster works.
+        for heartbeat in self._heartbeats.values():
+            with suppress(OSError):
+                heartbeat.file.unlink()
 
     def _await_ends(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

@@ -148,6 +148,8 @@ class Supervisor:
                     loop.remove_reader(fd)
                 for channel in self.channels.values():
                     channel.close()
+                with suppress(OSError):
+                    (self.tools.run_dir / ALIVE_FILE).unlink()
 
     def _keep_folder(self, wake_socket: wake.Socket) -> wake.Socket:
         """Recreate what somebody deleted from the run directory. Returns the wake socket."""

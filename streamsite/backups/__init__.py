@@ -1,0 +1,1 @@
+"""Backups: the database, and the settings and keys encrypted with a passphrase."""
