@@ -1,4 +1,4 @@
-"""Follows deploy/README.md on a bare Debian with systemd: see server_test.sh.
+"""Installs on a bare Debian with systemd, by deploy/install.sh or by hand: see server_test.sh.
 
 The command blocks that are run are the document's own. A root made by mmdebstrap takes the
 place of the VPS: the first block runs in it with the network, for it fetches packages; then
@@ -43,6 +43,7 @@ SERVICES: Final = ("web", "jobs", "playout")
 CANNOT: Final = 77
 #: Seconds. Generous: the machine may be busy with other tests.
 ON_AIR: Final = 900.0
+UPGRADE: Final = "/srv/streamsite/deploy/upgrade.sh"
 #: Seconds between two packets of a stream from which on something is missing.
 LEAP: Final = 0.2
 #: Seconds without a byte after which the session counts as broken.
@@ -77,6 +78,21 @@ def block(result: dict[str, list[str]], heading: str, *changes: tuple[str, str])
             raise WrongError(f"the commands under “{heading}” do not hold “{there}” any more")
         text = text.replace(there, here)
     return text
+
+
+def install_by_script(machine: Machine) -> str:
+    """deploy/install.sh, twice. Returns the password that was printed."""
+    report("deploy/install.sh")
+    command = f"/srv/streamsite/deploy/install.sh {NAME} --tls self-signed"
+    output = machine.run(command, seconds=600)
+    password = re.search(r"Password +(\S+)", output)
+    must(password, "the password is printed")
+    must(f"https://{NAME}/admin/" in output, "and the address")
+    before = machine.run("cat /etc/streamsite/env")
+    again = machine.run(command, seconds=600)
+    must("Password" not in again, "run again, it makes no other account")
+    must(machine.run("cat /etc/streamsite/env") == before, "and keeps the settings")
+    return password[1] if password else ""
 
 
 def install(machine: Machine, result: dict[str, list[str]]) -> str:
@@ -226,15 +242,15 @@ def uploaded(site: Site, clip: Path) -> int:
     return int(site.api("POST", "media/uploads/finish", {"ticket": begun["ticket"]})["id"])
 
 
-def upgrade(machine: Machine, result: dict[str, list[str]], site: Site) -> None:
-    """A new version by the document's commands, while pages are asked for without a pause."""
+def upgrade(machine: Machine, site: Site, script: str) -> None:
+    """A new version, while pages are asked for without a pause."""
     with (machine.repository / "CHANGELOG.md").open("a") as changes:
         changes.write("- A new version.\n")
     commit(machine.repository, "a new version")
     lost: list[str] = []
     requests = 0
     process = subprocess.Popen(
-        machine.command(f"cd /srv/streamsite\n{block(result, 'A new version')}"),
+        machine.command(script),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     while process.poll() is None:
@@ -244,18 +260,38 @@ def upgrade(machine: Machine, result: dict[str, list[str]], site: Site) -> None:
         if status != 200:
             lost.append(f"{status} after {time.monotonic() - began:.1f} s: {page[-300:]!r}")
     output = process.stdout.read() if process.stdout else ""
+    must(process.returncode == 0, f"the upgrade ends well {output[-800:]}")
     reported = machine.run("tail -1 /srv/streamsite/CHANGELOG.md").strip()
     must(reported == "- A new version.", "the new version is there")
-    must(process.returncode == 0, f"the commands of “A new version” end well {output[-800:]}")
     must(
         requests and not lost, f"every one of {requests} pages asked for meanwhile came {lost}"
     )
 
 
-def follow(machine: Machine, result: dict[str, list[str]], work: Path) -> None:
+def broken_releases(machine: Machine) -> None:
+    """Versions that do not work here are never used, or not for long."""
+    for file, line, what in (
+        ("streamsite/settings.py", "raise RuntimeError", "does not load"),
+        ("streamsite/asgi.py", "raise RuntimeError", "The old version runs again"),
+    ):
+        path = machine.repository / file
+        whole = path.read_text()
+        path.write_text(f"{whole}\n{line}\n")
+        commit(machine.repository, "broken")
+        before = machine.run("realpath /srv/streamsite")
+        output = machine.run(f"{UPGRADE} 2>&1", check=False, seconds=900)
+        must(what in output, f"a release that is broken in {file} is refused: {output[-500:]}")
+        must(machine.run("realpath /srv/streamsite") == before, "the old one stays")
+        path.write_text(whole)
+        commit(machine.repository, "mended")
+
+
+def follow(
+    machine: Machine, result: dict[str, list[str]], work: Path, *, by_hand: bool
+) -> None:
     """From the settings to an upgrade on air."""
     site = Site(machine)
-    password = install(machine, result)
+    password = install(machine, result) if by_hand else install_by_script(machine)
     until(site.health, 90, "the site answers through nginx by HTTPS")
     services_run(machine)
     site.login(password)
@@ -274,10 +310,13 @@ def follow(machine: Machine, result: dict[str, list[str]], work: Path) -> None:
     status, _, headers = site.request("GET", static[1].decode() if static else "/static/")
     must(status == 200 and "immutable" in headers.get("Cache-Control", ""), "and static files")
 
-    on_air(machine, result, site, work)
+    by_document = f"cd /srv/streamsite\n{result['A new version'][1]}"
+    on_air(machine, result, site, work, by_document if by_hand else UPGRADE)
 
 
-def on_air(machine: Machine, result: dict[str, list[str]], site: Site, work: Path) -> None:
+def on_air(
+    machine: Machine, result: dict[str, list[str]], site: Site, work: Path, command: str
+) -> None:
     """Events while the channel is on the air: an upload, a cleared folder, an upgrade."""
     site.key = machine.run("streamsite create_api_key test --permissions ADMIN").split()[-1]
     with sink(machine, "/tmp/received.ts") as lives:
@@ -311,8 +350,11 @@ def on_air(machine: Machine, result: dict[str, list[str]], site: Site, work: Pat
         )
         until(lambda: site.state() == "on_air", 180, "the channel is on the air again")
         report("a new version while on air")
-        upgrade(machine, result, site)
+        upgrade(machine, site, command)
         grows(received)
+        if command == UPGRADE:
+            broken_releases(machine)
+            grows(received)
         until(lambda: site.state() == "on_air", 90, "the channel is on the air")
         grows(received)
         must(lives(), "the upgrade left the RTMP session as it was")
@@ -396,25 +438,27 @@ def make_video(work: Path) -> Path:
     return path
 
 
-def test(release: str, kept: Path, work: Path) -> None:
+def test(release: str, kept: Path, work: Path, *, by_hand: bool) -> None:
     demand()
     result = blocks(DOCUMENT.read_text())
     root = made_root(release, kept, work)
     machine = Machine(root, kept, made_repository(work))
     machine.demand_container()
     report("1. Packages, user, code")
-    machine.before(
-        block(
-            result, "1. Packages, user, code", ("ADDRESS-OF-THE-REPOSITORY", "/mnt/repository")
-        )
+    first = block(
+        result, "1. Packages, user, code", ("ADDRESS-OF-THE-REPOSITORY", "/mnt/repository")
     )
+    if not by_hand:
+        # The script makes users and groups; the network is there for the packages alone.
+        first = "\n".join(line for line in first.splitlines() if not line.startswith("add"))
+    machine.before(first)
     with machine.booted():
         output = machine.run(
             "python3 --version; ffmpeg -version | head -1; systemctl --version"
         )
         report(f"booted: {'; '.join(output.splitlines()[:3])}")
         try:
-            follow(machine, result, work)
+            follow(machine, result, work, by_hand=by_hand)
         except WrongError:
             log = machine.run(
                 "systemctl --no-pager --lines 20 --full status 'streamsite-*'; "
@@ -429,6 +473,8 @@ def main(words: list[str]) -> int:
     # Everything made for the test goes with it, however it ends.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(1))
+    by_hand = "--by-hand" in words
+    words = [word for word in words if word != "--by-hand"]
     release = words[0] if words else other_release()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="streamsite-server-", dir="/var/tmp") as name:
@@ -437,7 +483,7 @@ def main(words: list[str]) -> int:
         try:
             if release not in RELEASES:
                 raise CannotError(f"{release} is none of {', '.join(RELEASES)}")
-            test(release, kept, work)
+            test(release, kept, work, by_hand=by_hand)
         except CannotError as why:
             report(f"The server test can't run here: {why}")
             return CANNOT

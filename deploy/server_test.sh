@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Follows deploy/README.md on a bare Debian, and sees whether it holds: deploy/server_test.sh
-# [RELEASE [FOLDER]]. RELEASE is bookworm or trixie: the one that this machine is not, for all other
+# Installs on a bare Debian, and sees whether it holds what deploy/README.md says:
+# deploy/server_test.sh [--by-hand] [RELEASE [FOLDER]]. --by-hand types the commands of the document
+# in the place of deploy/install.sh. RELEASE is bookworm or trixie: the one that this machine is not, for all other
 # tests run on this one. Packages are kept in FOLDER for the next time; without one nothing is kept.
 # Needs root, and ends with 77 where the machine can't do it.
 set -euo pipefail
