@@ -15,7 +15,7 @@ from media_library.house_format import HouseFormat
 from media_library.jobs import slots
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams.control import demo
-from streams.models import Channel, LogLine, Sample, UpcomingProblem
+from streams.models import Channel
 from streams.monitoring import warnings
 from streams.planning import forecast
 from streams.programme.due import due
@@ -33,15 +33,6 @@ MAX_REQUESTS: Final = 500
 CHUNK: Final = 500
 #: Sorts behind all due times.
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
-#: Samples older than this are thinned to one in five minutes ...
-FULL_DETAIL_AGE: Final = timedelta(days=1)
-THINNED_INTERVAL_S: Final = 300
-#: ... and removed after this.
-SAMPLE_RETENTION: Final = timedelta(days=30)
-#: Upcoming problems are removed so long after they were cleared.
-UPCOMING_PROBLEM_RETENTION: Final = timedelta(days=30)
-#: Log lines kept per channel.
-MAX_LOG_LINES: Final = 2000
 
 
 def make_samples() -> str:
@@ -158,30 +149,3 @@ def _worth_writing(before: datetime | None, after: datetime | None, now: datetim
 def verify_ahead() -> str:
     """Detect problems of the next day's programme and report them."""
     return warnings.verify(timezone.now())
-
-
-def thin_samples() -> str:
-    """Thin out samples, and remove old log lines and cleared upcoming problems.
-
-    Keeps a day of samples completely, a month of them thinned out, the newest log lines, and
-    cleared upcoming problems for a month.
-    """
-    now = timezone.now()
-    UpcomingProblem.objects.filter(cleared_at__lt=now - UPCOMING_PROBLEM_RETENTION).delete()
-    removed, _ = Sample.objects.filter(at__lt=now - SAMPLE_RETENTION).delete()
-    old = Sample.objects.filter(at__lt=now - FULL_DETAIL_AGE).order_by("pk")
-    first: dict[tuple[int, int | None, str, int], int] = {}
-    surplus: list[int] = []
-    for pk, channel, output, role, at in old.values_list(
-        "pk", "channel", "output", "role", "at"
-    ).iterator():
-        bucket = (channel, output, role, int(at.timestamp()) // THINNED_INTERVAL_S)
-        if first.setdefault(bucket, pk) != pk:
-            surplus.append(pk)
-    for start in range(0, len(surplus), 500):
-        Sample.objects.filter(pk__in=surplus[start : start + 500]).delete()
-    for row in Channel.objects.all():
-        lines = LogLine.objects.filter(channel=row)
-        newest = lines.order_by("-pk").values_list("pk", flat=True)[:MAX_LOG_LINES]
-        lines.filter(pk__lt=min(newest, default=0)).delete()
-    return f"{removed + len(surplus)} samples removed."

@@ -30,6 +30,7 @@ from streamsite.config.env import (
     private,
 )
 from streamsite.config.logging import logging_config
+from streamsite.config.retention import retention
 from streamsite.security.urls import is_address, is_loopback
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -455,6 +456,13 @@ YOUTUBE_STREAM_KEY = env.secret("YOUTUBE_STREAM_KEY")
 # ---- library ---------------------------------------------------------------------------------
 PREPARE_JOBS = env.whole("PREPARE_JOBS", 0, 0, 64) or max(1, (os.cpu_count() or 1) // 2)
 PROBE_JOBS = env.whole("PROBE_JOBS", 1, 1, 64)
+
+# ---- what is removed, and when ---------------------------------------------------------------
+try:
+    #: Days, by the kinds of deploy/retention.md.
+    RETENTION_DAYS = retention(env.words("RETENTION_DAYS"))
+except ValueError as _error:
+    raise ImproperlyConfigured(f"RETENTION_DAYS can't be used: {_error}.") from None
 
 # ---- downloads -------------------------------------------------------------------------------
 #: Downloads at once on this machine.

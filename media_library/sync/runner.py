@@ -57,8 +57,6 @@ MAX_DIFFERENCES: Final = 100
 MAX_LEFT_OUT_SHOWN: Final = 10
 #: Delay of the next sync after one that saw growing files.
 RESYNC_DELAY: Final = timedelta(seconds=45)
-#: Older runs are removed.
-RUN_RETENTION: Final = timedelta(days=90)
 
 Lister = Callable[[str], Iterator[Listed]]
 
@@ -170,16 +168,6 @@ def _has_settled(run: SyncRun) -> bool:
 
 def _is_open_and_dry(run: SyncRun) -> bool:
     return run.status == SyncRun.Status.RUNNING and run.dry
-
-
-def tidy() -> str:
-    """Removes old runs and unfinished uploads. Runs hourly."""
-    old, _ = SyncRun.objects.filter(started_at__lt=timezone.now() - RUN_RETENTION).delete()
-    try:
-        stale = storage.abort_stale_uploads()
-    except StorageError as error:
-        return str(error)
-    return f"{old} old syncs removed, {stale} unfinished uploads removed."
 
 
 # ---- the claim -------------------------------------------------------------------------------

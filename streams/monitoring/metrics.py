@@ -1,7 +1,6 @@
 """Time series of channels and outputs, aggregated in buckets of equal length.
 
-Samples are written every ten seconds; after a day one per five minutes is kept for a month
-(`streams.tasks.thin_samples`).
+Samples are written every ten seconds; after a day one per five minutes is kept (`surplus`).
 """
 
 from __future__ import annotations
@@ -30,6 +29,9 @@ LENGTHS: Final = (10, 30, 60, 300, 900, 3600, 6 * 3600, 86400)
 #: The target number of buckets for the default length, and the maximum per answer.
 TARGET_BUCKETS: Final = 300
 MAX_BUCKETS: Final = 3000
+#: Samples older than this are thinned to one in so many seconds.
+FULL_DETAIL_AGE: Final = timedelta(days=1)
+THINNED_INTERVAL_S: Final = 300
 
 
 class TooFineError(ValueError):
@@ -138,3 +140,17 @@ def series(
         begins = datetime.fromtimestamp(values.pop("place"), UTC)
         by_process.setdefault(process, []).append(Bucket(begins, **values))
     return [Series(*place, tuple(buckets)) for place, buckets in by_process.items()]
+
+
+def surplus(now: datetime) -> list[int]:
+    """Returns the samples older than a day that are not the first of their five minutes."""
+    first: dict[tuple[int, int | None, str, int], int] = {}
+    result: list[int] = []
+    old = Sample.objects.filter(at__lt=now - FULL_DETAIL_AGE).order_by("pk")
+    for pk, channel, output, role, at in old.values_list(
+        "pk", "channel", "output", "role", "at"
+    ).iterator():
+        bucket = (channel, output, role, int(at.timestamp()) // THINNED_INTERVAL_S)
+        if first.setdefault(bucket, pk) != pk:
+            result.append(pk)
+    return result

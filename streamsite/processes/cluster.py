@@ -65,8 +65,11 @@ FORMER_TASKS: Final = {
     "streamsite.cluster.canary": "streamsite.processes.cluster.self_test",
     "media_library.sync.work": "media_library.sync.runner.work",
     "media_library.sync.sync_on_schedule": "media_library.sync.runner.sync_on_schedule",
-    "media_library.sync.tidy": "media_library.sync.runner.tidy",
+    "media_library.sync.tidy": "streamsite.maintenance.tasks.prune",
+    "media_library.sync.runner.tidy": "streamsite.maintenance.tasks.prune",
     "media_library.tasks.look_at_schedules": "media_library.tasks.check_schedules",
+    "streams.tasks.thin_samples": "streamsite.maintenance.tasks.prune",
+    "streamsite.webhooks.sender.tidy": "streamsite.maintenance.tasks.prune",
 }
 SELF_TEST_TASK: Final = "streamsite.processes.cluster.self_test"
 

@@ -39,8 +39,6 @@ CLAIMED: Final = timedelta(minutes=2)
 AT_ONCE: Final = 8
 #: Seconds for which one task goes on; the next begins within a minute.
 SHIFT: Final = 50.0
-#: Deliveries that are over are removed after this.
-RETENTION: Final = timedelta(days=30)
 #: 256 bits, as HMAC-SHA256 has use for.
 _SECRET_BYTES: Final = 32
 _MARK: Final = "whsec_"
@@ -72,13 +70,6 @@ def send_due() -> str:
                 recorded = _written(row, answer, timezone.now())
                 done, failed = done + recorded, failed + (not recorded)
     return f"{done} delivered, {failed} not."
-
-
-def tidy() -> str:
-    """Remove what is over and old."""
-    over = Delivery.objects.exclude(state=Delivery.State.WAITING)
-    gone, _ = over.filter(created_at__lt=timezone.now() - RETENTION).delete()
-    return f"{gone} removed."
 
 
 def _claimed(now: datetime) -> list[Delivery]:

@@ -302,8 +302,6 @@ def test_the_schedule(folder: Path, settings: Settings) -> None:
     SyncRun.objects.update(started_at=timezone.now() - timedelta(minutes=61))
     assert runner.sync_on_schedule() == "Started."
     assert "wait until it ends" in runner.sync_on_schedule()
-    SyncRun.objects.update(started_at=timezone.now() - timedelta(days=91))
-    assert runner.tidy().startswith("2 old syncs removed")
 
 
 # ---- bad days --------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from streams.monitoring import warnings
 from streams.monitoring.preflight import findings
 from streams.node.preflight_runner import in_the_world
 from streams.programme import problems
-from streams.tasks import thin_samples, verify_ahead
+from streams.tasks import verify_ahead
 from streams.tests import rows
 from streams.tests.bench.bucket import BUCKET, BucketServer
 from streamsite.security.secret import Secret
@@ -344,20 +344,6 @@ def test_bucket_objects_exist_or_not_and_are_unknown_if_unreachable(
     settings.STORAGES = dict(settings.STORAGES)
     bucket.kill()
     assert set(warnings.in_storage(keys).values()) == {None}
-
-
-# ---- cleanup ---------------------------------------------------------------------------------
-
-
-def test_problems_cleared_long_ago_are_removed(channel: Channel) -> None:
-    now = datetime.now(tz=UTC)
-    for subject, days in (("old", 31), ("new", 29), ("open", None)):
-        cleared = None if days is None else now - timedelta(days=days)
-        UpcomingProblem.objects.create(
-            channel=channel, subject=subject, sentence="x", airs_at=NOON, cleared_at=cleared
-        )
-    thin_samples()
-    assert set(UpcomingProblem.objects.values_list("subject", flat=True)) == {"new", "open"}
 
 
 def test_an_error_in_one_channel_does_not_block_the_check_of_others(

@@ -33,15 +33,13 @@ SCHEDULES: Final = (
     ("sweep downloads", "media_library.tasks.sweep_downloads", 1),
     ("download schedules", "media_library.tasks.check_schedules", 1),
     ("sync library", "media_library.sync.runner.sync_on_schedule", 1),
-    ("tidy library", "media_library.sync.runner.tidy", 60),
     ("prepare playlists", "streams.tasks.prepare_playlists", 1),
     ("verify ahead", "streams.tasks.verify_ahead", 15),
     ("send webhooks", "streamsite.webhooks.sender.send_due", 1),
-    ("tidy webhooks", "streamsite.webhooks.sender.tidy", 60),
-    ("thin samples", "streams.tasks.thin_samples", 60),
+    ("prune", "streamsite.maintenance.tasks.prune", 60),
 )
 #: Schedules that an earlier version made under another name.
-FORMER_SCHEDULES: Final = ("canary",)
+FORMER_SCHEDULES: Final = ("canary", "tidy library", "tidy webhooks", "thin samples")
 #: All tasks that run in a cluster: scheduled ones, and those of pages, API and jobs.
 TASKS: Final = frozenset(
     {
