@@ -28,7 +28,7 @@ _COMMENTED: Final = re.compile(r"(export )?[A-Za-z_0-9]+=([^'\"].*)?\s#.*")
 DATABASE_SCHEMES: Final = ("sqlite:///", "postgres://", "postgresql://")
 
 
-def _read_file(path: Path) -> dict[str, str]:
+def values_of(path: Path) -> dict[str, str]:
     """The names and values of a .env file; {} where there is none."""
     try:
         lines = path.read_text().splitlines()
@@ -67,7 +67,7 @@ class Environment:
         given = os.environ if given is None else given
         self.base = base
         self.file = base / given.get("ENV_FILE", ".env")
-        self._values = _read_file(self.file) | {
+        self._values = values_of(self.file) | {
             name: value for name, value in given.items() if value
         }
         #: Every name that was asked for, with its default as one would type it.
