@@ -376,16 +376,16 @@ def elsewhere(machine: Machine, result: dict[str, list[str]]) -> None:
 def another_key(machine: Machine, result: dict[str, list[str]]) -> None:
     """The old one is gone from the settings when the new version starts."""
     report("Another key for the secrets")
-    new = machine.run(
-        "cd /srv/streamsite && .venv/bin/python -c "
-        "'from streamsite.config.env import new_field_key as k; print(k())'"
-    ).strip()
     settings = machine.root / "etc/streamsite/env"
-    text = settings.read_text()
-    settings.write_text(text.replace("\nFIELD_KEYS=", f"\nFIELD_KEYS={new},"))
-    output = machine.run(block(result, "Another key for the secrets"))
-    must("encrypted with the first" in output, f"{output.strip()}")
-    settings.write_text(re.sub(r"\nFIELD_KEYS=.*\n", f"\nFIELD_KEYS={new}\n", text))
+    old = re.search(r"^FIELD_KEYS=(.+)$", settings.read_text(), re.MULTILINE)
+    modes = machine.run("stat -c '%U %G %a' /etc/streamsite/env")
+    output = machine.run(block(result, "Another key for the secrets"), seconds=300)
+    must("1 secrets are encrypted with the first key" in output, f"{output.strip()}")
+    must(old and old[1] not in settings.read_text(), "the old key is gone")
+    must(
+        machine.run("stat -c '%U %G %a' /etc/streamsite/env") == modes,
+        "the settings belong to whom they did",
+    )
 
 
 def all_run(machine: Machine) -> bool:

@@ -165,7 +165,7 @@ class Environment:
 
     def keys(self, name: str, fallback: Callable[[], str]) -> list[str]:
         """Fernet keys: the first encrypts, all of them decrypt."""
-        keys = self.words(name) or [fallback()]
+        keys = self.words(name) or fallback().split(",")
         for key in keys:
             try:
                 Fernet(key)

@@ -421,7 +421,7 @@ def test_without_its_field_key_one_output_fails(
 ) -> None:
     old = settings.FIELD_KEYS
     settings.FIELD_KEYS = [new_field_key(), *old]
-    call_command("reencrypt_secrets")
+    call_command("rotate_keys")
     settings.FIELD_KEYS = settings.FIELD_KEYS[:1]
     assert Output.objects.get().secret_query == Secret(QUERY)
     settings.FIELD_KEYS = old
