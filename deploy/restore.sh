@@ -3,6 +3,7 @@
 #
 #     /srv/streamsite/deploy/restore.sh BACKUP
 #
+# BACKUP is a file, or "bucket:" for the newest one in the bucket, which the settings must name then.
 # It asks for the passphrase (or takes the first line of the file named by --passphrase-file), takes
 # the backup's settings but for this machine's name, folders and database, replaces the database, and
 # starts the services: channels that were ordered on go on the air. Stop those on the old machine first.
@@ -19,7 +20,7 @@ die() {
 [ "$(id -u)" -eq 0 ] || die "type this as root: it stops and starts services."
 [ -r "$settings" ] || die "there is no $settings: install streamsite first (deploy/install.sh)."
 backup=${1:-}
-[ -r "$backup" ] || die "name the backup's file: $0 BACKUP"
+[[ $backup == bucket:* ]] || [ -r "$backup" ] || die "name the backup's file: $0 BACKUP"
 umask 077
 work=$(mktemp --directory /var/lib/streamsite/.restore-XXXXXX)
 trap 'rm --recursive --force "$work"' EXIT
@@ -30,8 +31,9 @@ else
     echo
     printf '%s\n' "$phrase" >"$work/phrase"
 fi
-cp "$backup" "$work/backup"
+[[ $backup == bucket:* ]] || cp "$backup" "$work/backup"
 chown --recursive streamsite: "$work"
+[[ $backup != bucket:* ]] || streamsite restore "$backup" --save-to "$work/backup"
 streamsite restore "$work/backup" --passphrase-file "$work/phrase" --settings-to "$work/settings"
 
 say "stopping the services"
@@ -40,13 +42,17 @@ systemctl stop "${units[@]}"
 python3 - "$settings" "$work/settings" >"$work/merged" <<'PYTHON'
 import re, sys
 OWN = {"ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "BEHIND_TLS", "DATABASE_URL", "DATA_DIR", "RUN_DIR",
-       "STATIC_ROOT", "HLS_ACCEL", "HLS_GROUP", "NODE_NAME", "HOST", "PORT", "Q_BROKER_URL"}
+       "STATIC_ROOT", "CACHE_DIR", "BACKUP_FOLDER", "HLS_ACCEL", "HLS_GROUP", "NODE_NAME", "HOST",
+       "PORT", "Q_BROKER_URL"}
+# Without them in the backup's settings, the services read the files that come with it.
+KEYS = {"FIELD_KEYS", "SECRET_KEY"}
 line_of = re.compile(r"(?:export )?([A-Za-z_0-9]+)=")
 here, there = (open(path).read().splitlines() for path in sys.argv[1:])
 backup = {m[1]: line for line in there if (m := line_of.match(line)) and m[1] not in OWN}
 for line in here:
     name = (line_of.match(line) or [None, None])[1]
-    print(backup.pop(name, line))
+    if name in backup or name not in KEYS:
+        print(backup.pop(name, line))
 print(*backup.values(), sep="\n")
 PYTHON
 cp --archive "$settings" "$settings.before-restore"

@@ -464,6 +464,30 @@ try:
 except ValueError as _error:
     raise ImproperlyConfigured(f"RETENTION_DAYS can't be used: {_error}.") from None
 
+# ---- backups ---------------------------------------------------------------------------------
+#: Where a job puts backups: "folder", "bucket", both or nowhere.
+BACKUP_TO = env.words("BACKUP_TO")
+BACKUP_HOURS = env.whole("BACKUP_HOURS", 24, 1, 720)
+#: How many are kept in each place.
+BACKUP_KEEP = env.whole("BACKUP_KEEP", 7, 1, 1000)
+BACKUP_FOLDER = (
+    env.folder("BACKUP_FOLDER") if env.text("BACKUP_FOLDER") else DATA_DIR / "backups"
+)
+BACKUP_PASSPHRASE = env.secret("BACKUP_PASSPHRASE")
+if set(BACKUP_TO) - {"folder", "bucket"}:
+    raise ImproperlyConfigured(
+        "BACKUP_TO must be folder, bucket, or both with a comma between."
+    )
+if BACKUP_TO and len(BACKUP_PASSPHRASE.reveal()) < 12:  # noqa: PLR2004 - see backups.archive
+    raise ImproperlyConfigured(
+        "BACKUP_TO needs BACKUP_PASSPHRASE, of at least 12 characters: keep it elsewhere too, "
+        "for no backup can be read without it."
+    )
+if "bucket" in BACKUP_TO and STORAGE_PROVIDER == "local":
+    raise ImproperlyConfigured(
+        "BACKUP_TO names the bucket, but STORAGE_PROVIDER is local: take folder."
+    )
+
 # ---- downloads -------------------------------------------------------------------------------
 #: Downloads at once on this machine.
 DOWNLOAD_JOBS = env.whole("DOWNLOAD_JOBS", 2, 1, 16)

@@ -14,6 +14,7 @@ from media_library.storage.errors import TakenError as TakenError
 from media_library.storage.errors import WrongKeyError as WrongKeyError
 from media_library.storage.errors import sentence as sentence
 from media_library.storage.list_objects import RESERVED as RESERVED
+from media_library.storage.list_objects import keys_below as keys_below
 from media_library.storage.list_objects import listing as listing
 from media_library.storage.multipart import MultipartUpload as MultipartUpload
 from media_library.storage.multipart import abort_stale_uploads as abort_stale_uploads

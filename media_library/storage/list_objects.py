@@ -14,6 +14,7 @@ from django.conf import settings
 from media_library.storage.backends import (
     MAX_KEY_BYTES,
     TRANSFER_TIMEOUTS_S,
+    client,
     is_key,
     is_local,
     own_client,
@@ -25,7 +26,7 @@ from media_library.storage.objects import folder_etag
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Prefixes that streamsite keeps for itself: no media of the operator.
-RESERVED: Final = ("logos/", "prepared/", "thumbnails/")
+RESERVED: Final = ("logos/", "prepared/", "streamsite-backups/", "thumbnails/")
 #: Folder for incomplete uploads, in a local storage.
 UPLOADS: Final = ".uploads"
 #: Keys per page: the maximum of S3 and R2.
@@ -70,13 +71,28 @@ def listing(after: str = "") -> Iterator[Listed]:
         log.warning("storage.odd_names_left_out", count=odd)
 
 
+def keys_below(prefix: str) -> list[str]:
+    """Returns the keys of streamsite's own objects with the prefix. Raises `StorageError`."""
+    with storage_errors(prefix):
+        if is_local():
+            folder = Path(settings.MEDIA_ROOT) / prefix
+            paths = folder.iterdir() if folder.is_dir() else ()
+            return sorted(f"{prefix}{path.name}" for path in paths)
+        pages = client().get_paginator("list_objects_v2")
+        return [
+            entry["Key"]
+            for page in pages.paginate(Bucket=settings.STORAGE_BUCKET, Prefix=prefix)
+            for entry in page.get("Contents", [])
+        ]
+
+
 def _pages(after: str) -> Iterator[Listed]:
-    client = own_client(TRANSFER_TIMEOUTS_S, 4, dates=False)
+    lister = own_client(TRANSFER_TIMEOUTS_S, 4, dates=False)
     try:
         last, more = after, True
         while more:
             with storage_errors(""):
-                page = client.list_objects_v2(
+                page = lister.list_objects_v2(
                     Bucket=settings.STORAGE_BUCKET, MaxKeys=PAGE, StartAfter=last
                 )
             contents = page.get("Contents", [])
@@ -99,7 +115,7 @@ def _pages(after: str) -> Iterator[Listed]:
                     last, more = prefix + _HIGHEST_CHARACTER, True
                     break
     finally:
-        client.close()
+        lister.close()
 
 
 def _ordered(contents: list[dict[str, Any]], last: str) -> Iterator[Listed]:

@@ -1,1 +1,1 @@
-"""Backups: the database, and the settings and keys encrypted with a passphrase."""
+"""Backups: the database, the settings and the keys, encrypted with a passphrase."""

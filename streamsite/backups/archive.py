@@ -1,4 +1,4 @@
-"""A backup: a tar file with the database, and the settings and keys behind a passphrase."""
+"""A backup: a tar file with database, settings and keys, all behind a passphrase."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import json
 import os
 import tarfile
 import tempfile
-from base64 import b64decode, b64encode, urlsafe_b64encode
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Final
 
-from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from django.conf import settings
 
 from streamsite import __version__
 from streamsite.backups import database
 from streamsite.backups.database import BackupError
+from streamsite.backups.sealing import KEY_BYTES, SealError, seal, unseal
 from streamsite.security.secret import Secret
 
 #: Characters of a passphrase: shorter ones are guessed.
 MIN_PASSPHRASE: Final = 12
 #: scrypt's cost (RFC 7914): 128 MB of memory and some 0.3 s for each guess.
 SCRYPT: Final = {"n": 2**17, "r": 8, "p": 1}
-#: Files of DATA_DIR that hold keys, where the settings name none.
+#: Files of DATA_DIR from which keys are read where the settings name none.
 KEY_FILES: Final = ("secret_key", "field_key")
 #: Bytes of the part with the settings: more is no backup of ours.
 MAX_SETTINGS_BYTES: Final = 1_000_000
-_MANIFEST, _DATABASE, _SETTINGS = "manifest.json", "database", "settings.encrypted"
+_MANIFEST, _DATABASE, _SETTINGS = "manifest.json", "database.sealed", "settings.sealed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,9 @@ class Contents:
 def write(to: Path, passphrase: Secret, now: datetime) -> None:
     """Makes a backup that only its owner can read. Raises `BackupError`."""
     salt = os.urandom(16)
-    sealed = _cipher(passphrase, salt).encrypt(json.dumps(_files()).encode())
+    settings_key, database_key = _keys(passphrase, salt)
+    sealed_settings = BytesIO()
+    seal(BytesIO(json.dumps(_files()).encode()), sealed_settings, settings_key)
     manifest = {
         "version": __version__,
         "made_at": now.isoformat(timespec="seconds"),
@@ -55,14 +57,16 @@ def write(to: Path, passphrase: Secret, now: datetime) -> None:
     }
     draft = to.with_name(f".{to.name}.{os.getpid()}")
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=_folder(to)) as name:
-        copied = Path(name) / _DATABASE
+        copied, sealed = Path(name) / "database", Path(name) / _DATABASE
         database.copy(copied)
         try:
+            with copied.open("rb") as source, sealed.open("wb") as sealed_database:
+                seal(source, sealed_database, database_key)
             descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as out, tarfile.open(fileobj=out, mode="w") as tar:
                 _add(tar, _MANIFEST, json.dumps(manifest).encode())
-                _add(tar, _SETTINGS, sealed)
-                tar.add(copied, _DATABASE)
+                _add(tar, _SETTINGS, sealed_settings.getvalue())
+                tar.add(sealed, _DATABASE)
                 out.flush()
                 os.fsync(out.fileno())
             draft.replace(to)
@@ -77,11 +81,13 @@ def read(backup: Path, passphrase: Secret) -> Contents:
     with _opened(backup) as tar:
         manifest = _manifest(tar, backup)
         sealed = _member(tar, _SETTINGS, backup).read(MAX_SETTINGS_BYTES)
+    plain = BytesIO()
+    key, _ = _keys(passphrase, b64decode(manifest["salt"]))
     try:
-        plain = _cipher(passphrase, b64decode(manifest["salt"])).decrypt(sealed)
-    except InvalidToken:
+        unseal(BytesIO(sealed), plain, key)
+    except SealError:
         raise BackupError("The passphrase is not the one with which it was made.") from None
-    files = {name: Secret(text) for name, text in json.loads(plain).items()}
+    files = {name: Secret(text) for name, text in json.loads(plain.getvalue()).items()}
     return Contents(manifest["made_at"], manifest["version"], manifest["engine"], files)
 
 
@@ -97,11 +103,13 @@ def restore(backup: Path, passphrase: Secret) -> Contents:
             f"{database.engine()}: set that to a database of the same kind first."
         )
     with tempfile.TemporaryDirectory(prefix=".restore-", dir=settings.DATA_DIR) as name:
-        copied = Path(name) / _DATABASE
+        copied = Path(name) / "database"
         with _opened(backup) as tar, copied.open("wb") as out:
-            source = _member(tar, _DATABASE, backup)
-            while chunk := source.read(1 << 20):
-                out.write(chunk)
+            _, key = _keys(passphrase, b64decode(_manifest(tar, backup)["salt"]))
+            try:
+                unseal(_member(tar, _DATABASE, backup), out, key)
+            except (SealError, tarfile.TarError):
+                raise BackupError(f"{backup} is damaged or cut off: take another.") from None
         database.restore(copied)
     for file in KEY_FILES:
         if file in contents.files:
@@ -110,21 +118,27 @@ def restore(backup: Path, passphrase: Secret) -> Contents:
 
 
 def _files() -> dict[str, str]:
-    """The settings and keys of this machine, as text."""
-    paths = {"settings": settings.SETTINGS_FILE} | {
-        name: settings.DATA_DIR / name for name in KEY_FILES
-    }
+    """The settings of this machine as text, and its keys, wherever they come from."""
+    files = {"secret_key": settings.SECRET_KEY, "field_key": ",".join(settings.FIELD_KEYS)}
     try:
-        return {name: path.read_text() for name, path in paths.items() if path.is_file()}
+        if settings.SETTINGS_FILE.is_file():
+            files["settings"] = settings.SETTINGS_FILE.read_text()
     except OSError as error:
         raise BackupError(f"{error.filename} can't be read: {error.strerror}.") from None
+    return files
 
 
-def _cipher(passphrase: Secret, salt: bytes) -> Fernet:
+def _keys(passphrase: Secret, salt: bytes) -> tuple[bytes, bytes]:
+    """The key of the settings and that of the database. Raises `BackupError`."""
+    demand_passphrase(passphrase)
+    key = Scrypt(salt=salt, length=2 * KEY_BYTES, **SCRYPT).derive(passphrase.reveal().encode())
+    return key[:KEY_BYTES], key[KEY_BYTES:]
+
+
+def demand_passphrase(passphrase: Secret) -> None:
+    """Raises `BackupError` for one that can be guessed."""
     if len(passphrase.reveal()) < MIN_PASSPHRASE:
         raise BackupError(f"The passphrase needs at least {MIN_PASSPHRASE} characters.")
-    key = Scrypt(salt=salt, length=32, **SCRYPT).derive(passphrase.reveal().encode())
-    return Fernet(urlsafe_b64encode(key))
 
 
 def _folder(to: Path) -> Path:

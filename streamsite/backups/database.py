@@ -57,10 +57,15 @@ def restore(source: Path) -> None:
         _check_sqlite(source)
         _copy_sqlite(source, Path(_database()["NAME"]))
     else:
-        # In one transaction: a dump that breaks off leaves the tables as they were.
+        # All in one transaction: what breaks off leaves the tables as they were. They go first,
+        # for a newer version may have some that the backup does not.
+        script = source.with_name(f"{source.name}.sql")
+        _run("pg_restore", "--no-owner", f"--file={script}", str(source))
         _run(
-            *("pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction"),
-            *("--exit-on-error", f"--dbname={_database()['NAME']}", str(source)),
+            *("psql", "--no-psqlrc", "--quiet", "--single-transaction"),
+            *("--set=ON_ERROR_STOP=1", "--output=/dev/null"),
+            "--command=DROP SCHEMA public CASCADE; CREATE SCHEMA public",
+            f"--file={script}",
         )
 
 

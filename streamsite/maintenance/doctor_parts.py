@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,7 @@ from streams.node.preflight_runner import in_the_world
 from streams.playout.node.witness import ALIVE_FILE
 from streamsite import __version__
 from streamsite.config.checks import ffmpeg_version
+from streamsite.maintenance import scheduled_backups
 from streamsite.maintenance.doctor import Line, Part, Verdict
 
 #: Seconds for a program that shows what it is.
@@ -239,6 +240,19 @@ def clusters(_now: datetime) -> Iterator[Line]:
         yield fault(sentence) if age > MAX_SILENCE_S else ok(sentence)
 
 
+def backups(now: datetime) -> Iterator[Line]:
+    if not settings.BACKUP_TO:
+        yield warning("No backup is made by itself: set BACKUP_TO and BACKUP_PASSPHRASE.")
+    for place in settings.BACKUP_TO:
+        last = scheduled_backups.newest(place)
+        if last is None:
+            yield warning(f"There is no backup in the {place} yet.")
+            continue
+        sentence = f"The last backup in the {place} is of {last:%Y-%m-%d %H:%M} UTC."
+        late = now - last > 2 * timedelta(hours=settings.BACKUP_HOURS)
+        yield warning(sentence) if late else ok(sentence)
+
+
 def health(now: datetime) -> Iterator[Line]:
     """What /health/detailed says."""
     for part in components.detailed(now).parts:
@@ -287,6 +301,7 @@ PARTS: Final[tuple[Part, ...]] = (
     Part("clock", clock, of_rows=False),
     Part("settings", settings_checks),
     Part("clusters", clusters, of_rows=False),
+    Part("backups", backups, of_rows=False),
     Part("health", health),
     Part("channels", channels),
     Part("destinations", destinations),

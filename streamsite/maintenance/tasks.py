@@ -7,8 +7,10 @@ from typing import Final
 from django.utils import timezone
 
 from media_library import storage
+from media_library.jobs import slots
 from media_library.storage import StorageError
 from streamsite.maintenance import prune as pruning
+from streamsite.maintenance import scheduled_backups
 
 #: Seconds for which one task goes on; the next begins an hour later.
 PRUNE_TIMEOUT_S: Final = 600.0
@@ -23,3 +25,9 @@ def prune() -> str:
         return f"{sum(gone.values())} rows removed. {error}"
     listed = ", ".join(f"{count} {name}" for name, count in gone.items() if count)
     return f"Removed: {listed or 'nothing'}."
+
+
+def back_up() -> str:
+    """Makes a backup if one is due. One that fails is a failed job, which health shows."""
+    with slots.slot("backup", 1) as free:
+        return scheduled_backups.back_up(timezone.now()) if free else "Another worker does it."

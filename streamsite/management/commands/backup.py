@@ -16,8 +16,8 @@ from streamsite.backups.passphrase import read_passphrase
 
 class Command(BaseCommand):
     help = (
-        "Writes a backup: the database, and behind a passphrase the settings and keys. Media "
-        "are not in it. The site may run meanwhile."
+        "Writes a backup: database, settings and keys, all behind a passphrase. Media are not "
+        "in it. The site may run meanwhile."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

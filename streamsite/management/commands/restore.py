@@ -6,6 +6,7 @@ import os
 import time
 from argparse import ArgumentParser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from django.conf import settings
@@ -15,7 +16,13 @@ from django.core.management.base import BaseCommand, CommandError
 from streamsite.backups import archive
 from streamsite.backups.database import BackupError
 from streamsite.backups.passphrase import read_passphrase
+from streamsite.maintenance import scheduled_backups
+from streamsite.security.fields import unreadable_rows
+from streamsite.security.secret import Secret
 
+#: Names the bucket, in the place of a file.
+BUCKET: Final = "bucket:"
+NO_SETTINGS: Final = Secret("# The backup has no settings: they came from the environment.\n")
 #: A cluster touches its file each minute at least.
 ALIVE_S: Final = 120
 
@@ -26,7 +33,11 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", type=Path, help="a file that `backup` has written")
+        parser.add_argument(
+            "file",
+            help="a file that `backup` has written; bucket: is the newest one in the bucket, "
+            "bucket:NAME another",
+        )
         parser.add_argument(
             "--passphrase-file",
             type=Path,
@@ -38,19 +49,42 @@ class Command(BaseCommand):
             help="writes the backup's settings to this new file, and changes nothing else",
         )
 
-    def handle(
-        self, *, file: Path, passphrase_file: Path | None, settings_to: Path | None, **_: Any
-    ) -> None:
-        passphrase = read_passphrase(passphrase_file, repeat=False)
+        parser.add_argument(
+            "--save-to",
+            type=Path,
+            help="writes the bucket's backup to this new file, and changes nothing else",
+        )
+
+    def handle(self, *, file: str, save_to: Path | None, **options: Any) -> None:
         try:
-            if settings_to is not None:
-                write_settings(archive.read(file, passphrase), settings_to)
+            if save_to is not None:
+                scheduled_backups.fetch(file.removeprefix(BUCKET), save_to)
                 return
-            demand_stopped_services()
-            contents = archive.restore(file, passphrase)
+            with TemporaryDirectory(prefix=".restore-", dir=settings.DATA_DIR) as folder:
+                path = Path(file)
+                if file.startswith(BUCKET):
+                    path = Path(folder) / "backup"
+                    scheduled_backups.fetch(file.removeprefix(BUCKET), path)
+                self._restore(path, **options)
         except BackupError as error:
             raise CommandError(str(error)) from None
+
+    def _restore(
+        self, file: Path, *, passphrase_file: Path | None, settings_to: Path | None, **_: Any
+    ) -> None:
+        passphrase = read_passphrase(passphrase_file, repeat=False)
+        if settings_to is not None:
+            write_settings(archive.read(file, passphrase), settings_to)
+            return
+        demand_stopped_services()
+        contents = archive.restore(file, passphrase)
         call_command("migrate", verbosity=0, skip_checks=True)
+        if settings.FIELD_KEYS_GIVEN and (lost := list(unreadable_rows())):
+            raise CommandError(
+                f"The backup of {contents.made_at} is in place, but FIELD_KEYS in the settings "
+                f"of this machine does not decrypt {len(lost)} of its secrets. Take that line "
+                f"away: the backup's keys are in {settings.DATA_DIR / 'field_key'}."
+            )
         self.stdout.write(
             f"The backup of {contents.made_at} (streamsite {contents.version}) is in place. "
             "Start the services: channels that were ordered on go on the air."
@@ -59,11 +93,10 @@ class Command(BaseCommand):
 
 def write_settings(contents: archive.Contents, to: Path) -> None:
     """Raises `CommandError`."""
-    if "settings" not in contents.files:
-        raise CommandError("There are no settings in it: they came from the environment.")
+    text = contents.files.get("settings", NO_SETTINGS)
     try:
         with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(contents.files["settings"].reveal())
+            out.write(text.reveal())
     except OSError as error:
         raise CommandError(f"{to} can't be written: {error.strerror}.") from None
 

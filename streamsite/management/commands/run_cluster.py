@@ -37,6 +37,7 @@ SCHEDULES: Final = (
     ("verify ahead", "streams.tasks.verify_ahead", 15),
     ("send webhooks", "streamsite.webhooks.sender.send_due", 1),
     ("prune", "streamsite.maintenance.tasks.prune", 60),
+    ("back up", "streamsite.maintenance.tasks.back_up", 60),
 )
 #: Schedules that an earlier version made under another name.
 FORMER_SCHEDULES: Final = ("canary", "tidy library", "tidy webhooks", "thin samples")
