@@ -438,8 +438,9 @@ def make_video(work: Path) -> Path:
     return path
 
 
-def test(release: str, kept: Path, work: Path, *, by_hand: bool) -> None:
+def test(release: str, kept: Path, work: Path, options: set[str]) -> None:
     demand()
+    by_hand = "--by-hand" in options
     result = blocks(DOCUMENT.read_text())
     root = made_root(release, kept, work)
     machine = Machine(root, kept, made_repository(work))
@@ -469,12 +470,13 @@ def test(release: str, kept: Path, work: Path, *, by_hand: bool) -> None:
             raise
 
 
-def main(words: list[str]) -> int:
+def main(words: list[str], test: Callable[[str, Path, Path, set[str]], None]) -> int:
+    """Runs a test of a release in a folder of its own. `words`: options, release, folder."""
     # Everything made for the test goes with it, however it ends.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(1))
-    by_hand = "--by-hand" in words
-    words = [word for word in words if word != "--by-hand"]
+    options = {word for word in words if word.startswith("--")}
+    words = [word for word in words if not word.startswith("--")]
     release = words[0] if words else other_release()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="streamsite-server-", dir="/var/tmp") as name:
@@ -483,7 +485,7 @@ def main(words: list[str]) -> int:
         try:
             if release not in RELEASES:
                 raise CannotError(f"{release} is none of {', '.join(RELEASES)}")
-            test(release, kept, work, by_hand=by_hand)
+            test(release, kept, work, options)
         except CannotError as why:
             report(f"The server test can't run here: {why}")
             return CANNOT
@@ -495,4 +497,4 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], test))
