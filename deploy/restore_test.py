@@ -1,7 +1,7 @@
-"""Moves an installation: a backup of one bare Debian is restored on another, and is on air again.
+"""Moves an installation: a backup of one bare Debian brings another one on air.
 
-deploy/server_test.sh --restore [--postgres] [RELEASE [FOLDER]]. The machines are made and booted as
-in server_test.py, one after the other.
+deploy/server_test.sh --restore [--postgres] [RELEASE [FOLDER]]. The machines are made and
+booted as in server_test.py, one after the other.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ POSTGRES: Final = """
 systemctl start postgresql
 runuser -u postgres -- psql --quiet --command "CREATE ROLE streamsite LOGIN PASSWORD 'p:w/d'"
 runuser -u postgres -- createdb --owner streamsite streamsite
-echo 'DATABASE_URL=postgres://streamsite:p%3Aw%2Fd@127.0.0.1:5432/streamsite' >>/etc/streamsite/env
+echo 'DATABASE_URL=postgres://streamsite:p%3Aw%2Fd@127.0.0.1/streamsite' >>/etc/streamsite/env
 """
+RESTORE: Final = "/srv/streamsite/deploy/restore.sh"
 MEDIA: Final = "/var/lib/streamsite/media"
 BACKUP: Final = "/var/lib/streamsite/moved.backup"
 
@@ -86,8 +87,8 @@ def test(release: str, kept: Path, work: Path, options: set[str]) -> None:
         old.run("echo TIME_ZONE=Europe/London >>/etc/streamsite/env")
         sends(old, site)
         old.run(
-            f"umask 077; echo '{PHRASE}' >/root/phrase; chmod 755 /root; chmod 644 /root/phrase; "
-            f"streamsite backup {BACKUP} --passphrase-file /root/phrase"
+            f"echo '{PHRASE}' >/var/lib/streamsite/phrase\n"
+            f"streamsite backup {BACKUP} --passphrase-file /var/lib/streamsite/phrase"
         )
         keys = re.search(r"^FIELD_KEYS=.+$", old.run("cat /etc/streamsite/env"), re.MULTILINE)
     for path in (BACKUP, MEDIA):
@@ -103,8 +104,7 @@ def test(release: str, kept: Path, work: Path, options: set[str]) -> None:
         copy(old.root / BACKUP[1:], new.root / "root/backup")
         copy(old.root / MEDIA[1:] / ".", new.root / MEDIA[1:])
         output = new.run(
-            "/srv/streamsite/deploy/restore.sh /root/backup --passphrase-file /root/phrase 2>&1",
-            seconds=300,
+            f"{RESTORE} /root/backup --passphrase-file /root/phrase 2>&1", seconds=300
         )
         must("go on the air" in output, "deploy/restore.sh puts it in place")
         settings = new.run("cat /etc/streamsite/env")

@@ -8,6 +8,7 @@ at the keyboard (an editor, certbot).
 
 from __future__ import annotations
 
+import random
 import re
 import signal
 import subprocess
@@ -242,10 +243,11 @@ def uploaded(site: Site, clip: Path) -> int:
     return int(site.api("POST", "media/uploads/finish", {"ticket": begun["ticket"]})["id"])
 
 
-def upgrade(machine: Machine, site: Site, script: str) -> None:
+def upgrade(machine: Machine, site: Site, script: str, number: int) -> None:
     """A new version, while pages are asked for without a pause."""
+    line = f"- New version {number}."
     with (machine.repository / "CHANGELOG.md").open("a") as changes:
-        changes.write("- A new version.\n")
+        changes.write(f"{line}\n")
     commit(machine.repository, "a new version")
     lost: list[str] = []
     requests = 0
@@ -262,7 +264,7 @@ def upgrade(machine: Machine, site: Site, script: str) -> None:
     output = process.stdout.read() if process.stdout else ""
     must(process.returncode == 0, f"the upgrade ends well {output[-800:]}")
     reported = machine.run("tail -1 /srv/streamsite/CHANGELOG.md").strip()
-    must(reported == "- A new version.", "the new version is there")
+    must(reported == line, f"the new version {number} is there")
     must(
         requests and not lost, f"every one of {requests} pages asked for meanwhile came {lost}"
     )
@@ -287,7 +289,12 @@ def broken_releases(machine: Machine) -> None:
 
 
 def follow(
-    machine: Machine, result: dict[str, list[str]], work: Path, *, by_hand: bool
+    machine: Machine,
+    result: dict[str, list[str]],
+    work: Path,
+    *,
+    by_hand: bool,
+    upgrades: int,
 ) -> None:
     """From the settings to an upgrade on air."""
     site = Site(machine)
@@ -311,11 +318,16 @@ def follow(
     must(status == 200 and "immutable" in headers.get("Cache-Control", ""), "and static files")
 
     by_document = f"cd /srv/streamsite\n{result['A new version'][1]}"
-    on_air(machine, result, site, work, by_document if by_hand else UPGRADE)
+    on_air(machine, result, site, work, by_document if by_hand else UPGRADE, upgrades)
 
 
 def on_air(
-    machine: Machine, result: dict[str, list[str]], site: Site, work: Path, command: str
+    machine: Machine,
+    result: dict[str, list[str]],
+    site: Site,
+    work: Path,
+    command: str,
+    upgrades: int,
 ) -> None:
     """Events while the channel is on the air: an upload, a cleared folder, an upgrade."""
     site.key = machine.run("streamsite create_api_key test --permissions ADMIN").split()[-1]
@@ -350,8 +362,11 @@ def on_air(
         )
         until(lambda: site.state() == "on_air", 180, "the channel is on the air again")
         report("a new version while on air")
-        upgrade(machine, site, command)
-        grows(received)
+        for number in range(1, upgrades + 1):
+            # At a random moment of the items, which are half a minute long.
+            time.sleep(random.uniform(0, 30) if upgrades > 1 else 0)  # noqa: S311 - no secret
+            upgrade(machine, site, command, number)
+            grows(received)
         if command == UPGRADE:
             broken_releases(machine)
             grows(received)
@@ -441,6 +456,7 @@ def make_video(work: Path) -> Path:
 def test(release: str, kept: Path, work: Path, options: set[str]) -> None:
     demand()
     by_hand = "--by-hand" in options
+    upgrades = 10 if "--ten-upgrades" in options else 1
     result = blocks(DOCUMENT.read_text())
     root = made_root(release, kept, work)
     machine = Machine(root, kept, made_repository(work))
@@ -459,7 +475,7 @@ def test(release: str, kept: Path, work: Path, options: set[str]) -> None:
         )
         report(f"booted: {'; '.join(output.splitlines()[:3])}")
         try:
-            follow(machine, result, work, by_hand=by_hand)
+            follow(machine, result, work, by_hand=by_hand, upgrades=upgrades)
         except WrongError:
             log = machine.run(
                 "systemctl --no-pager --lines 20 --full status 'streamsite-*'; "

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import connections
 
 #: Seconds for PostgreSQL's programs: a library of a million items takes a minute.
@@ -59,14 +60,15 @@ def restore(source: Path) -> None:
     else:
         # All in one transaction: what breaks off leaves the tables as they were. They go first,
         # for a newer version may have some that the backup does not.
-        script = source.with_name(f"{source.name}.sql")
-        _run("pg_restore", "--no-owner", f"--file={script}", str(source))
-        _run(
-            *("psql", "--no-psqlrc", "--quiet", "--single-transaction"),
-            *("--set=ON_ERROR_STOP=1", "--output=/dev/null"),
-            "--command=DROP SCHEMA public CASCADE; CREATE SCHEMA public",
-            f"--file={script}",
-        )
+        with tempfile.TemporaryDirectory(prefix=".restore-", dir=settings.DATA_DIR) as name:
+            script = Path(name) / "script.sql"
+            _run("pg_restore", "--no-owner", f"--file={script}", str(source))
+            _run(
+                *("psql", "--no-psqlrc", "--quiet", "--single-transaction"),
+                *("--set=ON_ERROR_STOP=1", "--output=/dev/null"),
+                "--command=DROP SCHEMA public CASCADE; CREATE SCHEMA public",
+                f"--file={script}",
+            )
 
 
 def _database() -> Mapping[str, Any]:

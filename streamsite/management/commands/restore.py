@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
-from streamsite.backups import archive
+from streamsite.backups import archive, database
 from streamsite.backups.database import BackupError
 from streamsite.backups.passphrase import read_passphrase
 from streamsite.maintenance import scheduled_backups
@@ -50,13 +50,25 @@ class Command(BaseCommand):
         )
 
         parser.add_argument(
+            "--database-only",
+            action="store_true",
+            help="the file is one of `backup --database-only`, such as upgrade.sh makes",
+        )
+        parser.add_argument(
             "--save-to",
             type=Path,
             help="writes the bucket's backup to this new file, and changes nothing else",
         )
 
-    def handle(self, *, file: str, save_to: Path | None, **options: Any) -> None:
+    def handle(
+        self, *, file: str, save_to: Path | None, database_only: bool, **options: Any
+    ) -> None:
         try:
+            if database_only:
+                demand_stopped_services()
+                database.restore(Path(file))
+                call_command("migrate", verbosity=0, skip_checks=True)
+                return
             if save_to is not None:
                 scheduled_backups.fetch(file.removeprefix(BUCKET), save_to)
                 return

@@ -151,6 +151,15 @@ def test_a_damaged_database_is_not_put_in_place(machine: Path) -> None:
     assert User.objects.filter(username="ada").exists()
 
 
+def test_the_copy_of_before_an_upgrade_is_put_back(machine: Path) -> None:
+    copied = machine / "before"
+    User.objects.create(username="ada")
+    call_command("backup", copied, database_only=True)
+    User.objects.all().delete()
+    call_command("restore", str(copied), database_only=True)
+    assert User.objects.get().username == "ada"
+
+
 def test_a_copy_replaces_no_file(machine: Path) -> None:
     there = machine / "there"
     there.write_text("mine")
