@@ -38,6 +38,11 @@ WRONG = {
     "PUBLIC_INGEST_URL": ("http://h", "PUBLIC_INGEST_URL must begin with rtmp://"),
     "INGEST_RTSP_URL": ("rtsps://h.example", "INGEST_RTSP_URL begins with rtsps://, but FFm"),
     "LIBRETRANSLATE_URL": ("https://k:hush@h", "LIBRETRANSLATE_URL must hold no name, pass"),
+    "BACKUP_TO": ("folder", "BACKUP_TO needs BACKUP_PASSPHRASE, of at least 12 characters"),
+    "RETENTION_DAYS": (
+        "as-run=9",
+        "RETENTION_DAYS can't be used: write as-run= and days, from",
+    ),
     "FIELD_KEYS": ("hush", "FIELD_KEYS holds something that is no key"),
 }
 COMMANDS = {
