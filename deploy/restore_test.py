@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from server_air import KEY, sink
 from server_machine import Machine, demand, made_repository, made_root, must, report, until
 from server_site import NAME, Site
-from server_test import KEY, ON_AIR, block, blocks, install_by_script, main, services_run, sink
+from server_test import ON_AIR, block, blocks, install_by_script, main, services_run
 
 PHRASE: Final = "correct horse battery"
 #: What a person types for PostgreSQL, in the place of the prompt for the password.
