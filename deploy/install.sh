@@ -215,5 +215,6 @@ fi
 # ---- account, and what is left to do -------------------------------------------------------------
 streamsite setup_demo
 say "open https://$name/admin/"
-say "keep a copy of FIELD_KEYS in $settings elsewhere: without it a backup's stream keys can't be read"
+grep --quiet '^BACKUP_TO=.' "$settings" ||
+    say "for a backup each day, set BACKUP_TO and BACKUP_PASSPHRASE in $settings, and restart the services"
 streamsite check --deploy 2>&1 | sed 's/^/streamsite: /'
