@@ -19,7 +19,6 @@ from django.db import connections
 
 from streamsite import __version__
 from streamsite.maintenance import redaction
-from streamsite.security.secret import Secret
 
 #: Seconds for all parts together, which run at the same time. The longest, the storage's
 #: test, takes 36 s where nothing answers.
@@ -126,11 +125,23 @@ def report(parts: Sequence[Part], now: datetime, timeout_s: float = TIMEOUT_S) -
     complete = stored.ended(begun + min(SECRETS_TIMEOUT_S, timeout_s)) and stored.error is None
     secrets += stored.rows
     lines = [
-        (part.name, _shown(line, secrets, hidden=part.of_rows and not complete))
+        (part, line)
         for part, reading in running
         for line in _lines(reading, begun + timeout_s, timeout_s)
     ]
-    return Report(now, tuple(lines))
+    sentences = [
+        UNSAFE if part.of_rows and not complete else " ".join(line.sentence.split())
+        for part, line in lines
+    ]
+    # All at once: there may be hundreds of secrets.
+    shown = redaction.redacted("\n".join(sentences), secrets).split("\n")
+    return Report(
+        now,
+        tuple(
+            (part.name, Line(line.verdict, sentence[:MAX_CHARACTERS]))
+            for (part, line), sentence in zip(lines, shown, strict=True)
+        ),
+    )
 
 
 def _lines(reading: Reading, until: float, timeout_s: float) -> list[Line]:
@@ -141,8 +152,3 @@ def _lines(reading: Reading, until: float, timeout_s: float) -> list[Line]:
         failed = f"Unknown: it failed ({type(error).__name__}: {error})."
         return [*reading.rows, Line(Verdict.FAULT, failed)]
     return reading.rows
-
-
-def _shown(line: Line, secrets: list[Secret], *, hidden: bool) -> Line:
-    text = UNSAFE if hidden else redaction.redacted(line.sentence, secrets)
-    return Line(line.verdict, " ".join(text.split())[:MAX_CHARACTERS])
