@@ -10,7 +10,8 @@
 set -euo pipefail
 
 settings=/etc/streamsite/env
-units=(streamsite-playout streamsite-jobs streamsite-downloads streamsite-web)
+# The socket would start the pages at the next request.
+units=(streamsite-web.socket streamsite-playout streamsite-jobs streamsite-downloads streamsite-web)
 say() { printf 'streamsite: %s\n' "$*"; }
 die() {
     say "$*" >&2
@@ -38,6 +39,9 @@ streamsite restore "$work/backup" --passphrase-file "$work/phrase" --settings-to
 
 say "stopping the services"
 systemctl stop "${units[@]}"
+# What plays here is of the database that goes; the services' user has nothing else.
+pkill --signal KILL --uid streamsite || true
+find /run/streamsite -mindepth 1 -delete 2>/dev/null || true
 # What stands here and what stands there: this machine's own name, folders and database stay.
 python3 - "$settings" "$work/settings" >"$work/merged" <<'PYTHON'
 import re, sys
