@@ -59,7 +59,8 @@ for line in here:
         print(backup.pop(name, line))
 print(*backup.values(), sep="\n")
 PYTHON
-cp --archive "$settings" "$settings.before-restore"
+# One that was broken off has left its own.
+[ -e "$settings.before-restore" ] || cp --archive "$settings" "$settings.before-restore"
 cat "$work/merged" >"$settings"
 say "restoring the database"
 if ! streamsite restore "$work/backup" --passphrase-file "$work/phrase"; then

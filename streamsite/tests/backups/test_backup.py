@@ -7,7 +7,7 @@ import sqlite3
 import tarfile
 import time
 from contextlib import closing
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import pytest
@@ -87,8 +87,9 @@ def test_keys_of_this_machine_that_do_not_fit_are_reported(
     backup = machine / "backup"
     call_command("backup", backup, passphrase_file=phrase)
     settings.FIELD_KEYS, settings.FIELD_KEYS_GIVEN = [new_field_key()], True
-    with pytest.raises(CommandError, match="Take that line away"):
-        call_command("restore", backup, passphrase_file=phrase)
+    errors = StringIO()
+    call_command("restore", backup, passphrase_file=phrase, stderr=errors)
+    assert "Take that line away" in errors.getvalue()
 
 
 def test_another_passphrase_opens_nothing(machine: Path, phrase: Path) -> None:
