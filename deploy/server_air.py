@@ -22,12 +22,22 @@ SILENCE: Final = 20.0
 
 @contextmanager
 def sink(machine: Machine, into: str) -> Iterator[Callable[[], bool]]:
-    """An RTMP server that takes one session and ends with it. Tells whether it still runs."""
+    """An RTMP server that takes one session and ends with it. Tells whether it still runs.
+
+    A connection that brings nothing, as a preflight's, is no session.
+    """
     listen = f"rtmp://127.0.0.1:1936/live/{KEY}"
     # A signal would reach nsenter alone: the end of its input ends it.
     script = f"""
         exec 3<&0
-        ffmpeg -nostdin -v error -listen 1 -i {listen} -c copy -f mpegts {into} &
+        (
+            trap 'kill $server; exit' TERM
+            while [ ! -s {into} ]; do
+                ffmpeg -nostdin -y -v error -listen 1 -i {listen} -c copy -f mpegts {into} &
+                server=$!
+                wait $server || true
+            done
+        ) &
         {{ read -r _ <&3 || true; kill $!; }} &
         wait %1
     """
