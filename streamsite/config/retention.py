@@ -22,6 +22,7 @@ DAYS: Final = {
     "deliveries": 30,
     "key-changes": 730,
     "admin-history": 730,
+    "audit-log": 730,
     "sessions": 1,
     "logins": 90,
     "failures": 30,

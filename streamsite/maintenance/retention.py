@@ -29,6 +29,7 @@ from streams.models import (
     Takeover,
     UpcomingProblem,
 )
+from streamsite.accounts.models import AuditEntry, UserSession
 from streamsite.api.models import KeyChange
 from streamsite.webhooks.models import Delivery
 
@@ -163,7 +164,14 @@ KINDS: Final = (
     ),
     Kind("key-changes", KeyChange, "after the change", _by(KeyChange, "at")),
     Kind("admin-history", LogEntry, "after the change", _by(LogEntry, "action_time")),
-    Kind("sessions", Session, "after they expired", _by(Session, "expire_date")),
+    Kind("audit-log", AuditEntry, "after the event", _by(AuditEntry, "created_at")),
+    Kind("sessions", UserSession, "after they expired", _by(UserSession, "expire_date")),
+    Kind(
+        "sessions",
+        Session,
+        "after they expired; of a version before",
+        _by(Session, "expire_date"),
+    ),
     Kind("logins", AccessLog, "after the login", _by(AccessLog, "attempt_time")),
     Kind(
         "logins",
@@ -197,7 +205,9 @@ EXEMPT: Final = {
             *("media_library.SiteCookies", "media_library.Tag"),
             *("streams.Block", "streams.Broadcaster", "streams.Channel", "streams.OnAirHours"),
             *("streams.Output", "streams.StreamKey", "streams.TakeoverRight"),
-            *("streamsite.ApiKey", "streamsite.Endpoint"),
+            *("otp_static.StaticDevice", "otp_static.StaticToken", "otp_totp.TOTPDevice"),
+            *("streamsite.ApiKey", "streamsite.ChannelLimit", "streamsite.Endpoint"),
+            "streamsite.Passkey",
         ),
         PEOPLES,
     ),
