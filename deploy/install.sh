@@ -15,7 +15,7 @@ code=/srv/streamsite
 settings=/etc/streamsite/env
 tls_folder=/etc/streamsite/tls
 acme=/var/www/streamsite-acme
-units=(streamsite-playout streamsite-jobs streamsite-downloads streamsite-web)
+units=(streamsite-playout streamsite-jobs streamsite-web)
 
 say() { printf 'streamsite: %s\n' "$*"; }
 die() {
@@ -146,7 +146,12 @@ install --directory --owner streamsite --group streamsite --mode 0755 /var/www/s
 say "bringing the database up to date"
 streamsite migrate --verbosity 0
 streamsite collectstatic --noinput --verbosity 0
-cp deploy/systemd/streamsite-{playout,jobs,downloads,web}.service deploy/systemd/streamsite-web.socket \
+# An earlier version downloaded in a service of its own.
+if [ -e /etc/systemd/system/streamsite-downloads.service ]; then
+    systemctl disable --quiet --now streamsite-downloads
+    rm /etc/systemd/system/streamsite-downloads.service
+fi
+cp deploy/systemd/streamsite-{playout,jobs,web}.service deploy/systemd/streamsite-web.socket \
     /etc/systemd/system/
 systemctl daemon-reload
 systemctl enable --quiet --now streamsite-web.socket

@@ -11,7 +11,7 @@ set -euo pipefail
 
 settings=/etc/streamsite/env
 # The socket would start the pages at the next request.
-units=(streamsite-web.socket streamsite-playout streamsite-jobs streamsite-downloads streamsite-web)
+units=(streamsite-web.socket streamsite-playout streamsite-jobs streamsite-web)
 say() { printf 'streamsite: %s\n' "$*"; }
 die() {
     say "$*" >&2

@@ -9,7 +9,7 @@ set -euo pipefail
 
 settings=/etc/streamsite/env
 old_keys=/etc/streamsite/old-field-keys
-units=(streamsite-playout streamsite-jobs streamsite-downloads streamsite-web)
+units=(streamsite-playout streamsite-jobs streamsite-web)
 say() { printf 'streamsite: %s\n' "$*"; }
 die() {
     say "$*" >&2

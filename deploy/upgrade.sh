@@ -15,7 +15,6 @@ code=/srv/streamsite
 releases=/srv/streamsite-releases
 data=/var/lib/streamsite
 # Pages last: they are what people see while the others change.
-units=(streamsite-playout streamsite-jobs streamsite-downloads streamsite-web)
 # Seconds for the new services to work, as a busy machine takes; and for which they have to.
 patience=180 steady=10
 
@@ -103,15 +102,28 @@ site.request("GET", "/static/none", headers={"X-Forwarded-Proto": "https"})
 sys.exit(site.getresponse().status >= 500)
 PYTHON
 }
+# The services of a release; the ingest server is no part of it.
+services() {
+    find "$1/deploy/systemd" -name 'streamsite-*.service' ! -name streamsite-ingest.service -printf '%f\n' |
+        sed 's/\.service$//' | sort
+}
+mapfile -t units < <(services "$old")
 use() {
-    local link
+    local link unit
+    for unit in "${units[@]}"; do
+        [ -e "$1/deploy/systemd/$unit.service" ] || systemctl disable --quiet --now "$unit"
+    done
+    mapfile -t units < <(services "$1")
     link=$(mktemp --dry-run "$code.XXXXXX")
     ln --symbolic "$1" "$link"
     mv --no-target-directory "$link" "$code"
-    cp "$1"/deploy/systemd/streamsite-{playout,jobs,downloads,web}.service \
-        "$1"/deploy/systemd/streamsite-web.socket /etc/systemd/system/
+    for unit in "${units[@]}"; do
+        cp "$1/deploy/systemd/$unit.service" /etc/systemd/system/
+    done
+    cp "$1/deploy/systemd/streamsite-web.socket" /etc/systemd/system/
     install --mode 0755 "$1/deploy/streamsite" /usr/local/bin/
     systemctl daemon-reload
+    systemctl enable --quiet "${units[@]}"
 }
 # Whether each service works, and goes on doing so.
 works() {

@@ -99,9 +99,9 @@ def _downloads(at: datetime) -> QuerySet[Any]:
 
 
 def _messages(at: datetime) -> QuerySet[Any]:
-    """Messages to nodes that are gone. A node holds its own for as long as it runs."""
+    """Messages to nodes, of an earlier version: a supervisor held its own while it ran."""
     there = [f"node-{name}" for name in Node.objects.values_list("name", flat=True)]
-    there.append(settings.NODE_CLUSTER)
+    there.append(settings.FORMER_NODE_CLUSTER)
     return QuerySet(OrmQ).filter(lock__lt=at, key__startswith="node-").exclude(key__in=there)
 
 

@@ -231,7 +231,7 @@ def jobs() -> QuerySet[Any]:
 
 def messages() -> QuerySet[Any]:
     rows.node(NOW, "here")
-    for key in ("node-gone", "node-here", site.NODE_CLUSTER, site.Q_CLUSTER["name"]):
+    for key in ("node-gone", "node-here", site.FORMER_NODE_CLUSTER, site.Q_CLUSTER["name"]):
         OrmQ.objects.create(key=key, payload="", lock=ago("messages"))
     return QuerySet(OrmQ)
 
