@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
+from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -15,10 +16,12 @@ from media_library.house_format import HouseFormat
 from media_library.jobs import slots
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams.control import demo
-from streams.models import Channel
+from streams.drill import runner as drills
+from streams.models import Channel, Drill
 from streams.monitoring import warnings
 from streams.planning import forecast
 from streams.programme.due import due
+from streamsite.processes.task_queue import enqueue
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -149,3 +152,20 @@ def _worth_writing(before: datetime | None, after: datetime | None, now: datetim
 def verify_ahead() -> str:
     """Detect problems of the next day's programme and report them."""
     return warnings.verify(timezone.now())
+
+
+def run_drills(tries: int = 0) -> str:
+    """Run the drills ordered on this node, and close abandoned ones. Runs once a minute.
+
+    The queue is shared by all nodes: a message for another node is handed on, `tries` times.
+    """
+    drills.close_abandoned()
+    ordered = Drill.objects.filter(status=Drill.Status.ORDERED)
+    count = 0
+    for pk in ordered.filter(node=settings.NODE_NAME).values_list("pk", flat=True):
+        if (row := drills.take(pk)) is not None:
+            drills.run(row, settings.RUN_DIR)
+            count += 1
+    if tries > 0 and ordered.exclude(node=settings.NODE_NAME).exists():
+        enqueue("streams.tasks.run_drills", tries - 1)
+    return f"{count} drills run."

@@ -11,6 +11,7 @@ urlpatterns = [
     path("metrics", metrics, name="metrics"),
     # Below /admin/monitor/, so that the sidebar highlights one entry only.
     path("admin/monitor/<slug:slug>/", views.monitor, name="monitor"),
+    path("admin/drills/<slug:slug>/", views.drills, name="drills"),
     path("admin/calendar/<slug:slug>/", calendar.page, name="calendar"),
     path("admin/calendar/<slug:slug>/preview/", calendar.coming, name="calendar-preview"),
     path("admin/calendar/<slug:slug>/why/", calendar.why, name="calendar-why"),

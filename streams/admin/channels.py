@@ -44,6 +44,7 @@ HISTORY = {
     "output state",
     "upcoming problem",
     "takeover",
+    "drill",
 }
 
 
@@ -87,7 +88,7 @@ class ChannelAdmin(OwnChannels, WithKeys, ModelAdmin):
     autocomplete_fields = ("playlist", "filler")
     inlines = (OutputInline, TakeoverInline, HoursInline)
     fieldsets = (
-        (None, {"fields": ("name", "slug", "preview", "public_guide")}),
+        (None, {"fields": ("name", "slug", "preview", "public_guide", "test_channel")}),
         (
             "Programme",
             {

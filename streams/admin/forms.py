@@ -182,7 +182,7 @@ LOGO = {"logo_corner", "logo_width"}
 class ChannelForm(SeenForm):
     seen_fields = (
         *("name", "slug", "playlist_id", "playlist_order", "filler_id", "time_zone"),
-        *("max_rating", "on_return", "preview", "public_guide"),
+        *("max_rating", "on_return", "preview", "public_guide", "test_channel"),
     )
 
     def _now(self, row: Channel) -> str:

@@ -164,6 +164,7 @@ class ChannelDetail(Schema):
     on_return: str
     preview: bool
     public_guide: bool
+    test_channel: bool
     width: int
     height: int
     fps: int
@@ -197,6 +198,7 @@ class ChannelChange(Body):
     on_return: Return = may_be_left_out()
     preview: bool = may_be_left_out()
     public_guide: bool = may_be_left_out()
+    test_channel: bool = may_be_left_out()
     width: Small = may_be_left_out()
     height: Small = may_be_left_out()
     fps: Small = may_be_left_out()

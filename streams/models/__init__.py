@@ -1,4 +1,5 @@
 from streams.models.channel import Channel, Output
+from streams.models.drill import Drill
 from streams.models.history import AsRun, Incident, LogLine, Run, Sample
 from streams.models.ingest import Broadcaster, IngestServer, LiveStream, StreamKey
 from streams.models.own_channels import visible
@@ -12,6 +13,7 @@ __all__ = [
     "Broadcaster",
     "Channel",
     "ChannelState",
+    "Drill",
     "Incident",
     "IngestServer",
     "LiveStream",

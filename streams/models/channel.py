@@ -146,6 +146,13 @@ class Channel(OneLineText):
         "readable without a login.",
     )
 
+    test_channel = models.BooleanField(
+        default=False,
+        # Until its restart, the version before adds channels without it.
+        db_default=False,
+        help_text="Faults may be drilled on it without a further confirmation.",
+    )
+
     width = models.PositiveIntegerField(
         default=1280, validators=[MinValueValidator(64), MaxValueValidator(3840), _even]
     )

@@ -109,10 +109,13 @@ class AsRun(models.Model):
 class Incident(models.Model):
     """A stretch of degraded or lost air, with its cause."""
 
+    #: The subject of a drill's faults: what is lost during them is planned.
+    DRILL: ClassVar = "drill"
+
     class Severity(models.TextChoices):
         DEGRADED = "degraded", "Degraded"
         LOST = "lost", "Lost"
-        #: Not a fault: a session that was rolled over.
+        #: Not a fault: a session that was rolled over, or a drill.
         PLANNED = "planned", "Planned"
 
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="incidents")

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 from django.db.models import Model, QuerySet
 
 from streams.models.channel import Channel, Output
+from streams.models.drill import Drill
 from streams.models.history import AsRun, Incident, LogLine, Run, Sample
 from streams.models.ingest import Broadcaster, LiveStream, StreamKey
 from streams.models.programme import Block, OnAirHours, UpcomingProblem
@@ -26,6 +27,7 @@ CHANNEL_OF: Final[dict[type[Model], str]] = {
     AsRun: "run__channel",
     Incident: "channel",
     Sample: "channel",
+    Drill: "channel",
     LogLine: "channel",
     Takeover: "channel",
     TakeoverRight: "channel",

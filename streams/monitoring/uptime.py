@@ -5,7 +5,8 @@
 Rules: a channel is due on the air from Start to the end of its run. It counts as off the air
 before it is first measured on air, during its incidents of severity lost, and while all of its
 outputs were lost at the same time. An output is off the air while its channel is, and during
-its own lost incidents. Planned session roll-overs and degraded air do not count as off the air;
+its own lost incidents. What is lost or degraded by a drill is planned, until the drill's fault
+is over. Planned session roll-overs and degraded air do not count as off the air;
 both are given separately. After the last report of a silent worker the state is unknown, and
 that time counts neither way.
 
@@ -31,6 +32,8 @@ DEGRADED: Final = Incident.Severity.DEGRADED.value
 PLANNED: Final = Incident.Severity.PLANNED.value
 #: Periods of 24-hour days that end now.
 ROLLING: Final = {"7d": timedelta(days=7), "30d": timedelta(days=30)}
+#: An output counts as lost since its last report, which may be older than the drill's fault.
+DRILL_LEAD: Final = timedelta(seconds=3)
 #: Periods that start at local midnight: of today, Monday, and the first of the month.
 CALENDAR: Final = ("day", "week", "month")
 
@@ -132,6 +135,24 @@ def tally(
         longest_seconds=max((seconds([span]) for span in off_here), default=0.0),
         mean_time_to_recovery_seconds=sum(recovered) / len(recovered) if recovered else None,
     )
+
+
+def planned_by(drills: Sequence[Span], troubles: Iterable[Trouble]) -> list[Trouble]:
+    """Returns the troubles; the part of each that a drill caused is planned."""
+    result: list[Trouble] = []
+    for one in troubles:
+        ends = next(
+            (end for begin, end in drills if begin - DRILL_LEAD <= one.begins < end), None
+        )
+        if ends is None or one.severity == PLANNED:
+            result.append(one)
+            continue
+        whole = one.ends is not None and one.ends <= ends
+        result.append(Trouble(one.begins, one.ends if whole else ends, PLANNED))
+        if not whole:
+            # The channel did not recover while the drill watched: an outage like any other.
+            result.append(Trouble(ends, one.ends, one.severity))
+    return result
 
 
 def at_once(groups: Sequence[Sequence[Trouble]], now: datetime) -> list[Trouble]:
@@ -260,10 +281,21 @@ def _channel(
     output_id: int | None,
     now: datetime,
 ) -> ChannelUptime:
-    whole = [_trouble(row) for row in incidents if not _of_an_output(row)]
+    drills = [
+        (row.opened_at, row.closed_at)
+        for row in incidents
+        if row.subject == Incident.DRILL and row.closed_at is not None
+    ]
+
+    def troubles(rows: Iterable[Incident]) -> list[Trouble]:
+        return planned_by(drills, map(_trouble, rows))
+
+    whole = troubles(
+        row for row in incidents if not _of_an_output(row) and row.subject != Incident.DRILL
+    )
     outputs = list(channel.outputs.all())
     own = {
-        output.pk: [_trouble(row) for row in incidents if row.output_id == output.pk]
+        output.pk: troubles(row for row in incidents if row.output_id == output.pk)
         for output in outputs
     }
     all_lost = at_once([own[output.pk] for output in outputs if output.enabled], now)

@@ -86,6 +86,7 @@ TABLE: Final[dict[Role, dict[str, str]]] = {
         "streams.broadcaster": "delete",
         "streams.streamkey": "delete",
         "streams.node": "view",
+        "streams.drill": "view add",
         "media_library.downloadjob": "download_from_any_site update_downloader",
         "media_library.sitecookies": _ALL,
         "streamsite.endpoint": _ALL,

@@ -10,6 +10,7 @@ DAYS: Final = {
     "runs": 730,
     "incidents": 730,
     "takeovers": 730,
+    "drills": 365,
     "live-streams": 365,
     "samples": 30,
     "upcoming-problems": 30,

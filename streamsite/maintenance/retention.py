@@ -20,6 +20,7 @@ from streams.models import (
     AsRun,
     Channel,
     ChannelState,
+    Drill,
     Incident,
     LiveStream,
     LogLine,
@@ -111,6 +112,7 @@ KINDS: Final = (
     Kind("runs", Run, "after their end and that of their last as-run entry", _runs),
     Kind("incidents", Incident, "after their end", _by(Incident, "closed_at")),
     Kind("takeovers", Takeover, "after their end", _by(Takeover, "ended_at")),
+    Kind("drills", Drill, "after their end", _by(Drill, "finished_at")),
     Kind("live-streams", LiveStream, "after their end", _live_streams),
     Kind(
         "samples",

@@ -298,6 +298,13 @@ def rename(folder: Path, process: Process, name: str) -> None:
         process.log = log
 
 
+def read_records(folder: Path) -> Iterator[Record]:
+    """Yield the readable records of a channel's folder; for those who only watch."""
+    for path in sorted(folder.glob("*.json")):
+        with suppress(OSError, ValueError, TypeError):
+            yield Record(**json.loads(path.read_text()))
+
+
 def records(folder: Path) -> list[Record]:
     """Return the records of a channel's folder. Unreadable ones are removed."""
     existing = []

@@ -83,3 +83,22 @@ def _waited(fd: int) -> bool:
     log.info("supervisor.waits", reason="another supervisor holds the run directory")
     fcntl.flock(fd, fcntl.LOCK_EX)
     return True
+
+
+def holder(run_dir: Path) -> int | None:
+    """Return the pid of the supervisor that holds the lock, as the kernel lists it; None: none.
+
+    None as well if that process is in a pid namespace that this one can't see (a container).
+    """
+    try:
+        inode = (run_dir / NAME).stat().st_ino
+        locks = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    # "1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF" (proc_locks(5)); "->" marks a waiter.
+    # The device is left out: overlay and btrfs show another one to stat(2).
+    for line in locks:
+        fields = line.split()
+        if fields[1] == "FLOCK" and int(fields[5].rpartition(":")[2]) == inode:
+            return int(fields[4]) or None
+    return None

@@ -8,7 +8,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from streams.models import Incident, Run
-from streams.monitoring.uptime import Stretch, Trouble, Uptime, periods, tally, uptimes
+from streams.monitoring.uptime import (
+    Stretch,
+    Trouble,
+    Uptime,
+    periods,
+    planned_by,
+    tally,
+    uptimes,
+)
 from streams.tests import rows
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -25,6 +33,44 @@ LATER = at("2026-04-02T12:00")
 
 def lost(begins: str, ends: str | None, severity: str = "lost") -> Trouble:
     return Trouble(at(begins), at(ends) if ends else None, severity)
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "severity", "expected"),
+    [
+        # Within the drill, or from the report before its fault on.
+        ("12:00:05", "12:00:20", "lost", [("12:00:05", "12:00:20", "planned")]),
+        ("11:59:58", "12:00:20", "degraded", [("11:59:58", "12:00:20", "planned")]),
+        # It did not recover while the drill watched.
+        (
+            "12:00:05",
+            "12:05:00",
+            "lost",
+            [("12:00:05", "12:01:00", "planned"), ("12:01:00", "12:05:00", "lost")],
+        ),
+        (
+            "12:00:05",
+            None,
+            "lost",
+            [("12:00:05", "12:01:00", "planned"), ("12:01:00", None, "lost")],
+        ),
+        # Before it, and after it.
+        ("11:59:50", "12:00:30", "lost", [("11:59:50", "12:00:30", "lost")]),
+        ("12:01:00", "12:01:10", "lost", [("12:01:00", "12:01:10", "lost")]),
+        ("12:00:05", "12:05:00", "planned", [("12:00:05", "12:05:00", "planned")]),
+    ],
+)
+def test_what_a_drill_causes_is_planned(
+    begins: str, ends: str | None, severity: str, expected: list[tuple[str, str | None, str]]
+) -> None:
+    day = "2026-03-29T"
+    drill = (at(day + "12:00:00"), at(day + "12:01:00"))
+
+    def trouble(begins: str, ends: str | None, severity: str) -> Trouble:
+        return lost(day + begins, day + ends if ends else None, severity)
+
+    made = planned_by([drill], [trouble(begins, ends, severity)])
+    assert made == [trouble(*one) for one in expected]
 
 
 def test_a_scripted_day_with_a_clock_change() -> None:

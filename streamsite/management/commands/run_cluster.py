@@ -34,6 +34,7 @@ SCHEDULES: Final = (
     ("download schedules", "media_library.tasks.check_schedules", 1),
     ("sync library", "media_library.sync.runner.sync_on_schedule", 1),
     ("prepare playlists", "streams.tasks.prepare_playlists", 1),
+    ("run drills", "streams.tasks.run_drills", 1),
     ("verify ahead", "streams.tasks.verify_ahead", 15),
     ("send webhooks", "streamsite.webhooks.sender.send_due", 1),
     ("prune", "streamsite.maintenance.tasks.prune", 60),

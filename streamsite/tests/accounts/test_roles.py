@@ -143,6 +143,7 @@ def pages(patterns: list[Any], before: str = "") -> Iterator[str]:
 PAGES = {
     "admin/sessions/": "streamsite.view_usersession",
     "admin/monitor/<slug:slug>/": "streams.view_channel",
+    "admin/drills/<slug:slug>/": "streams.view_drill",
     "admin/calendar/<slug:slug>/": "streams.view_channel",
     "admin/calendar/<slug:slug>/preview/": "streams.view_channel",
     "admin/calendar/<slug:slug>/why/": "streams.view_channel",
