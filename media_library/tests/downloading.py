@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -106,14 +107,19 @@ def at_work() -> list[str]:
 
 
 def running() -> list[psutil.Process]:
-    """Returns the unfinished children of this process: another test may have left a zombie."""
+    """Returns the unfinished ones. Other children are zombies, or browsers of other tests."""
     processes = []
     for process in psutil.Process().children(recursive=True):
         # It may end between two calls.
         with suppress(psutil.NoSuchProcess):
-            if process.status() != psutil.STATUS_ZOMBIE:
+            if process.status() != psutil.STATUS_ZOMBIE and _is_ours(process.cmdline()):
                 processes.append(process)
     return processes
+
+
+def _is_ours(command: Sequence[str]) -> bool:
+    names = {Path(word).name for word in command[:3]}
+    return not names.isdisjoint({"runner.py", "ffmpeg", "ffprobe"})
 
 
 def outside(tmp_path: Path, media: Path, job: DownloadJob) -> list[str]:
