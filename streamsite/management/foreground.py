@@ -2,7 +2,7 @@
 
 It loads neither Django nor the settings, which would hold 90 MB to watch three children.
 
-python -m streamsite.management.foreground RUN_DIR LOG_LEVEL LOG_FORMAT
+python -m streamsite.management.foreground RUN_DIR LOG_LEVEL LOG_FORMAT PART...
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -42,9 +43,10 @@ logger = structlog.get_logger(__name__)
 ROOT: Final = Path(__file__).parents[2]
 MANAGE: Final = (sys.executable, str(ROOT / "manage.py"))
 WEB: Final = "web"
+PLAYOUT: Final = "playout"
 COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     WEB: (sys.executable, "-m", "gunicorn", "--config", "python:streamsite.web"),
-    "playout": (*MANAGE, "run_cluster", "playout"),
+    PLAYOUT: (*MANAGE, "run_cluster", PLAYOUT),
     "background": (*MANAGE, "run_cluster", "background"),
 }
 #: Seconds at most until the playout process is started again, however often it ends.
@@ -60,16 +62,16 @@ LATER: Final = frozenset({"background"})
 class ProcessSupervisor:
     """Carries out the decisions of `streamsite.processes.supervisor`. Sleeps in between."""
 
-    def __init__(self) -> None:
-        later = time.monotonic() + HEAD_START_S
-        self.group = ProcessGroup(
-            (
-                Child(WEB),
-                # Items end meanwhile, and only two wait behind the present one.
-                Child("playout", due=later, max_delay_s=PLAYOUT_DELAY_S),
-                Child("background", due=later),
-            )
+    def __init__(self, parts: Sequence[str]) -> None:
+        """`parts`: names of `COMMANDS`."""
+        later = time.monotonic() + HEAD_START_S if WEB in parts else 0.0
+        children = (
+            Child(WEB),
+            # Items end meanwhile, and only two wait behind the present one.
+            Child(PLAYOUT, due=later, max_delay_s=PLAYOUT_DELAY_S),
+            Child("background", due=later),
         )
+        self.group = ProcessGroup(tuple(child for child in children if child.name in parts))
         self.opened = False
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.selector = selectors.DefaultSelector()
@@ -170,9 +172,11 @@ def _begin(name: str, parent: int) -> None:
         os.nice(BEHIND)
 
 
-def main(run_dir: str, level: str, form: str) -> None:
+def main(run_dir: str, level: str, form: str, *parts: str) -> None:
     configure(logging_config(level, form))
-    ProcessSupervisor().run()
+    ProcessSupervisor(parts).run()
+    if PLAYOUT not in parts:
+        return
     _report("the pages and clusters have ended; stopping FFmpeg.")
     # Loaded when it is used.
     from streams.playout.ffmpeg.process import stop_everything  # noqa: PLC0415 - see above

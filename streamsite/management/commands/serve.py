@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from django.conf import settings
@@ -18,6 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import OperationalError
 
 SET_UP: Final = "--set-up"
+PARTS: Final = ("web", "playout", "background")
 FOREGROUND: Final = "streamsite.management.foreground"
 #: Seconds to wait for the port: workers of a server that was killed hold it for a moment.
 PORT_TIMEOUT_S: Final = 3.0
@@ -34,6 +36,14 @@ class Command(BaseCommand):
             action="store_true",
             help="first does all that `set_up` does: loading the program takes seconds",
         )
+        parser.add_argument(
+            "--only",
+            nargs="+",
+            choices=PARTS,
+            default=PARTS,
+            metavar="PART",
+            help=f"runs these parts alone, as a container does: {', '.join(PARTS)}",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["set_up"]:
@@ -41,15 +51,16 @@ class Command(BaseCommand):
             self.stdout.write("streamsite: starting")
             self.stdout.flush()
         self.demand_migrations()
-        demand_port(settings.HOST, settings.PORT)
-        if settings.ANY_HOST:
-            self.stdout.write(
-                "streamsite: other machines may reach it, by any name; name those you use in "
-                "ALLOWED_HOSTS, and put HTTPS before it (deploy/README.md)."
-            )
+        if "web" in options["only"]:
+            demand_port(settings.HOST, settings.PORT)
+            if settings.ANY_HOST:
+                self.stdout.write(
+                    "streamsite: other machines may reach it, by any name; name those you use "
+                    "in ALLOWED_HOSTS, and put HTTPS before it (deploy/README.md)."
+                )
         self.stdout.flush()
         connections.close_all()
-        become_light()
+        become_light(options["only"])
 
     def demand_migrations(self) -> None:
         """Raise `CommandError` unless the database is there and has every table."""
@@ -61,14 +72,14 @@ class Command(BaseCommand):
             raise CommandError("The database is not up to date. Type: manage.py migrate")
 
 
-def become_light() -> NoReturn:
+def become_light(parts: Sequence[str]) -> NoReturn:
     """Go on as `streamsite.management.foreground`, in this process, without all of this.
 
     /proc/PID/environ shows what a program was started with, for as long as it runs: that holds
     no name that only the first run uses.
     """
     os.chdir(settings.BASE_DIR)
-    what = (str(settings.RUN_DIR), settings.LOG_LEVEL, settings.LOG_FORMAT)
+    what = (str(settings.RUN_DIR), settings.LOG_LEVEL, settings.LOG_FORMAT, *parts)
     command = (sys.executable, "-m", FOREGROUND, *what)
     os.execve(sys.executable, command, lasting_environment())  # noqa: S606 - our own program
 
