@@ -1,7 +1,7 @@
 # `make check` is what CI runs before the tests. PYTHON is the interpreter of the project's
 # virtual environment; without one the tools are taken from the path.
 PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
-SCRIPTS := .ci/run $(wildcard deploy/*.sh deploy/mediamtx/*.sh)
+SCRIPTS := .ci/run $(wildcard deploy/*.sh deploy/container/*.sh deploy/mediamtx/*.sh)
 # Settings that no .env of yours changes.
 export ENV_FILE := /dev/null
 

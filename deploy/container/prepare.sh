@@ -49,5 +49,5 @@ if [ ! -e certificate ]; then
     mv certificate.draft certificate
     echo "prepare.sh: made own/certificate, signed by itself"
 fi
-sed "s/tv\.example\.org/$name/g" ../nginx.conf | once nginx.conf
+once nginx.conf < <(sed "s/tv\.example\.org/$name/g" ../nginx.conf)
 echo "prepare.sh: the account is operator; its password is ADMIN_PASSWORD in own/settings.env."

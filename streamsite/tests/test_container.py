@@ -36,7 +36,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", sorted({*LASTING} - {"shell"}))
-def test_each_lasting_container_is_started_again_and_keeps_its_log_small(name: str) -> None:
+def test_a_lasting_container_is_started_again_and_keeps_its_log_small(name: str) -> None:
     service = SERVICES[name]
     assert service["restart"] == "unless-stopped"
     assert service["logging"]["options"] == {"max-size": "50m", "max-file": "20"}
@@ -45,7 +45,7 @@ def test_each_lasting_container_is_started_again_and_keeps_its_log_small(name: s
 
 
 @pytest.mark.parametrize("name", sorted({*OURS} - {"migrate", "shell"}))
-def test_each_part_says_whether_it_works(name: str) -> None:
+def test_a_part_has_a_check_of_its_health(name: str) -> None:
     test = SERVICES[name]["healthcheck"]["test"]
     assert test[:3] == ["CMD", "python3", "deploy/container/healthy.py"]
     assert test[3:]
