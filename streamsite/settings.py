@@ -23,6 +23,7 @@ from streamsite import __version__
 from streamsite.config.env import (
     LOG_LEVELS,
     Environment,
+    broker,
     kept,
     made,
     new_django_key,
@@ -515,7 +516,7 @@ YTDLP_NIGHTLY = env.flag("YTDLP_NIGHTLY", default=False)
 FORMER_NODE_CLUSTER = f"node-{NODE_NAME}"
 #: Shared by all nodes: whichever has a free worker takes the next download.
 DOWNLOADS_CLUSTER = "downloads"
-Q_BROKER_URL = env.url("Q_BROKER_URL", "", ("redis://", "rediss://", "unix://"))
+Q_BROKER_URL = env.url("Q_BROKER_URL", "", ("redis://", "rediss://", "unix://", "sqs://"))
 Q_CLUSTER: dict[str, Any] = {
     "name": "streamsite",
     "timeout": 3600,
@@ -541,7 +542,7 @@ CLUSTERS = {
     "jobs": Q_CLUSTER["name"],
     "downloads": DOWNLOADS_CLUSTER,
 }
-Q_CLUSTER |= {"redis": Q_BROKER_URL} if Q_BROKER_URL else {"orm": "default"}
+Q_CLUSTER |= broker(Q_BROKER_URL)
 
 # ---- logs ------------------------------------------------------------------------------------
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", LOG_LEVELS)

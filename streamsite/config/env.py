@@ -260,3 +260,17 @@ def new_django_key() -> str:
 
 def new_field_key() -> str:
     return Fernet.generate_key().decode()
+
+
+def broker(url: str) -> dict[str, Any]:
+    """Returns django-q2's settings of the queue's server; "" is the database."""
+    if not url:
+        return {"orm": "default"}
+    if url.startswith("sqs://"):
+        # Keys come from the machine's role, or as botocore finds them.
+        region = url.removeprefix("sqs://").strip("/")
+        return {
+            "sqs": {"aws_region": region},
+            "broker_class": "streamsite.processes.sqs.Sqs",
+        }
+    return {"redis": url}

@@ -34,9 +34,14 @@ def enqueue(task: str, *args: Any, **options: Any) -> bool:
 
 
 def _broker_errors() -> tuple[type[Exception], ...]:
-    if "redis" not in sys.modules:
-        return (OSError,)
-    # 5 MB a process, where no broker has loaded it.
-    from redis.exceptions import RedisError  # noqa: PLC0415 - see above
+    """What the broker's library raises. Where no broker has loaded it, it would cost 5 MB."""
+    errors: tuple[type[Exception], ...] = (OSError,)
+    if "redis" in sys.modules:
+        from redis.exceptions import RedisError  # noqa: PLC0415 - see above
 
-    return (RedisError, OSError)
+        errors += (RedisError,)
+    if "botocore" in sys.modules:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see above
+
+        errors += (BotoCoreError, ClientError)
+    return errors

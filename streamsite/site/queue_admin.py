@@ -21,7 +21,9 @@ from streamsite.api.audit import ReadOnly
 
 # Those of django-otp show the secrets of second factors.
 for model in (Failure, OrmQ, Schedule, Success, StaticDevice, TOTPDevice):
-    admin.site.unregister(model)
+    # django-q2 registers the queue only where it is in the database.
+    if admin.site.is_registered(model):
+        admin.site.unregister(model)
 
 
 class ReadOnlyAdmin(ReadOnly, ModelAdmin):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +14,18 @@ from pathlib import Path
 import psutil
 import pytest
 from django.conf import settings
+from django_q.conf import Conf
 from django_q.models import Task
 from django_q.tasks import async_task
+from moto.server import ThreadedMotoServer
 
+from conftest import need
+from streams.tests.bench.rtmp import free_port
+from streamsite.config.env import broker
 from streamsite.processes.cluster import SELF_TEST_TASK, Heartbeat
 from streamsite.tests.database import database_url
 from streamsite.tests.processes.test_serve import living
+from streamsite.tests.serving import is_open
 from streamsite.tests.waiting import until
 
 
@@ -35,8 +42,54 @@ def test_a_jump_of_the_wall_clock_does_not_count_as_a_hung_cluster(tmp_path: Pat
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, transactional_db: None) -> Iterator[subprocess.Popen[bytes]]:
+def database() -> str:
+    """The address of the queue's server: none."""
+    return ""
+
+
+@pytest.fixture
+def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    need(program, "Redis")
+    port = free_port()
+    server = subprocess.Popen(
+        (str(program), "--port", str(port), "--save", "", "--dir", tmp_path),
+        stdout=subprocess.DEVNULL,
+    )
+    until(lambda: is_open(port), 30, "Redis listens")
+    url = f"redis://127.0.0.1:{port}/0"
+    monkeypatch.setattr(Conf, "ORM", None)
+    monkeypatch.setattr(Conf, "REDIS", url)
+    yield url
+    server.kill()
+    server.wait()
+
+
+@pytest.fixture
+def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
+    for name, value in broker("sqs://eu-central-1").items():
+        monkeypatch.setattr(Conf, name.upper(), value)
+    yield "sqs://eu-central-1"
+    server.stop()
+
+
+@pytest.fixture(params=["database", "redis", "sqs"])
+def broker_url(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def cluster(
+    tmp_path: Path, transactional_db: None, broker_url: str
+) -> Iterator[subprocess.Popen[bytes]]:
     environment = os.environ | {
+        "Q_BROKER_URL": broker_url,
         "DATABASE_URL": database_url(),
         "DATA_DIR": str(tmp_path / "data"),
         "RUN_DIR": str(tmp_path / "run"),
