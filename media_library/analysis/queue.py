@@ -206,7 +206,7 @@ def work() -> int:
     """Inspects new items for one turn, or until none is left; returns how many."""
     end = time.monotonic() + TURN_S
     inspected = 0
-    _give_up()
+    give_up()
     while batch := _batch():
         if len(batch) > 1:
             # More workers, as far as there are slots.
@@ -259,7 +259,7 @@ def _inspect_claimed(item: MediaItem) -> bool:
     return True
 
 
-def _give_up() -> None:
+def give_up() -> None:
     """Gives a fault to items whose workers died too often."""
     limit = timezone.now() - STALE_CLAIM_AGE
     # A claim exists as long as attempts are counted, and has an index: millions may be new.

@@ -306,7 +306,7 @@ class Attempt:
         if end.get("code") in {Code.LATER, Code.LIVE}:
             max_wait = timedelta(days=settings.DOWNLOAD_WAIT_DAYS)
             return planned(
-                Code(end["code"]), _moment(end["begins"]), timezone.now(), most=max_wait
+                Code(end["code"]), local_moment(end["begins"]), timezone.now(), most=max_wait
             )
         return of_end(end, refused)
 
@@ -342,7 +342,7 @@ class Attempt:
             raise
 
 
-def _moment(seconds: float | None) -> datetime | None:
+def local_moment(seconds: float | None) -> datetime | None:
     """Converts to the installation's time zone; None for invalid dates from a page."""
     if seconds is None:
         return None

@@ -150,7 +150,7 @@ def _store(
 
     def finish() -> MediaItem | None:
         with transaction.atomic():
-            item = _item(job, key, kept) if video else None
+            item = item_of(job, key, kept) if video else None
             done = jobs.mine(job).update(
                 **jobs.released(
                     status=DownloadJob.Status.DONE,
@@ -248,7 +248,7 @@ def _whole(key: str, size: int) -> storage.Facts:
     return kept
 
 
-def _item(job: DownloadJob, key: str, kept: storage.Facts) -> MediaItem:
+def item_of(job: DownloadJob, key: str, kept: storage.Facts) -> MediaItem:
     """Creates the item, or updates the one that a sync created for the file."""
     rights = "\n".join(filter(None, (job.rights, job.licence and f"Licence: {job.licence}")))
     about = {

@@ -156,7 +156,7 @@ class Runner:
         for line in lines:
             try:
                 # Databases accept neither NaN nor Infinity.
-                message = _storable(json.loads(line, parse_constant=lambda _: None))
+                message = storable(json.loads(line, parse_constant=lambda _: None))
             except ValueError:
                 raise RunnerError("It sent an invalid message.") from None
             self.silent_since = time.monotonic()
@@ -240,7 +240,7 @@ def behind_proxy(
             yield runner, proxy.seen
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """Removes characters that databases refuse: NUL and lone surrogates.
 
     Titles come from sites: such a character must not fail the job.
@@ -249,9 +249,9 @@ def _storable(value: Any) -> Any:
         case str():
             return value.replace("\0", "").encode(errors="replace").decode()
         case list():
-            return [_storable(item) for item in value]
+            return [storable(item) for item in value]
         case dict():
-            return {name: _storable(item) for name, item in value.items()}
+            return {name: storable(item) for name, item in value.items()}
         case _:
             return value
 

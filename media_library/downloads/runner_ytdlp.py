@@ -224,7 +224,7 @@ def run(job: Mapping[str, Any], send: Any, log: Any) -> None:
             entries = list(islice(_entries(ydl, info or {}), job["cap"]))
             send("inspected", **_inspected(info or {}, entries))
         return
-    info = _video(job, base, send)
+    info = extracted_video(job, base, send)
     if job.get("subtitles"):
         _subtitles(job, info, send, log)
     got = (info.get("requested_downloads") or [{}])[0]
@@ -253,7 +253,9 @@ def _itself() -> dict[str, str]:
     }
 
 
-def _video(job: Mapping[str, Any], base: Mapping[str, Any], send: Any) -> dict[str, Any]:
+def extracted_video(
+    job: Mapping[str, Any], base: Mapping[str, Any], send: Any
+) -> dict[str, Any]:
     Bound.may_open = base.get("postprocessor_args", {}).get("ffmpeg_i", ())
     hooks = Hooks(job["most_bytes"], send)
     parameters = {

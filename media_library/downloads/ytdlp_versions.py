@@ -148,8 +148,8 @@ def update(now: datetime, *, source: Path | None = None) -> str:
         result = f"yt-dlp {new.version} is used from now on, instead of {_named(before)}."
         # A missing environment is no previous one: streamsite's own was used in its place.
         old = "" if lost(chosen()) else chosen().current
-        _write(Choice(name, old, untouched=False, changed_at=_at(now), result=result))
-        _tidy()
+        write_choice(Choice(name, old, untouched=False, changed_at=_at(now), result=result))
+        tidy()
         return result
 
 
@@ -167,7 +167,7 @@ def roll_back(now: datetime) -> str:
         except SelfTestError as error:
             raise UpdateError(f"The previous yt-dlp can't be used: {error}") from None
         result = f"yt-dlp {about.version} is used from now on."
-        _write(
+        write_choice(
             Choice(
                 choice.previous,
                 choice.current,
@@ -264,7 +264,7 @@ def _run(argv: tuple[str, ...], failing: str) -> str:
             text=True,
             timeout=INSTALL_TIMEOUT_S,
             check=True,
-            env=_environment(os.environ),
+            env=environment_of(os.environ),
         )
     except subprocess.TimeoutExpired:
         raise UpdateError(f"{failing}: it took longer than {INSTALL_TIMEOUT_S} s.") from None
@@ -276,7 +276,7 @@ def _run(argv: tuple[str, ...], failing: str) -> str:
     return done.stdout
 
 
-def _environment(ours: Mapping[str, str]) -> dict[str, str]:
+def environment_of(ours: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in ours.items()
@@ -300,11 +300,11 @@ def _at(now: datetime) -> str:
 
 
 def _record(sentence: str) -> str:
-    _write(Choice(**asdict(chosen()) | {"result": sentence}))
+    write_choice(Choice(**asdict(chosen()) | {"result": sentence}))
     return sentence
 
 
-def _write(choice: Choice) -> None:
+def write_choice(choice: Choice) -> None:
     """Writes both names atomically, in one file."""
     _home().mkdir(parents=True, exist_ok=True)
     new = _choice().with_suffix(".new")
@@ -312,7 +312,7 @@ def _write(choice: Choice) -> None:
     new.replace(_choice())
 
 
-def _tidy() -> None:
+def tidy() -> None:
     """Removes environments that are neither current, nor previous, nor in use."""
     choice = chosen()
     at_work = set[str]()

@@ -55,4 +55,4 @@ def use() -> None:
     (packages / "announcing.pth").write_text(
         f"{sysconfig.get_path('purelib')}\nimport announcing\n"
     )
-    ytdlp_versions._write(ytdlp_versions.Choice(folder.name, "", untouched=False))
+    ytdlp_versions.write_choice(ytdlp_versions.Choice(folder.name, "", untouched=False))

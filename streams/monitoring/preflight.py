@@ -83,7 +83,7 @@ WELL: Final = {
 
 def findings(channel: Channel) -> list[Finding]:
     """Returns all findings, those that prevent the start first."""
-    results = [*local_findings(channel, attended=True), *_storage()]
+    results = [*local_findings(channel, attended=True), *storage_findings()]
     return sorted(results, key=lambda finding: not finding.stops_the_start)
 
 
@@ -228,7 +228,7 @@ def _ffmpeg(channel: Channel) -> Iterator[Finding]:
         yield Finding("ffmpeg", UNFIT_FFMPEG)
 
 
-def _storage() -> Iterator[Finding]:
+def storage_findings() -> Iterator[Finding]:
     reading = state.state(fresh_s=STORAGE_MAX_AGE_S, wait_s=STORAGE_TIMEOUT_S)
     if reading is None:
         yield Finding("storage", state.UNKNOWN, stops_the_start=False)

@@ -332,7 +332,7 @@ def _caller(
     named["X-API-Key"] = headers.get("x-api-key", "")
     if (key := keys.sent(named)) is not None:
         return Caller(key=authenticated_key(key.reveal(), _address(scope)))
-    user = _staff(headers.get("cookie", ""))
+    user = staff_of(headers.get("cookie", ""))
     if user is None:
         raise ProblemError(
             Kind.NO_KEY, "Send a key (Authorization: Bearer KEY), or log in first."
@@ -349,7 +349,7 @@ def _address(scope: Scope) -> str:
     return str(client[0] if client else "") or _headers(scope).get("x-real-ip", "")
 
 
-def _staff(cookie: str) -> Any:
+def staff_of(cookie: str) -> Any:
     """The user whose session the cookies name, if it is staff."""
     jar: SimpleCookie = SimpleCookie()
     try:

@@ -63,16 +63,16 @@ def send_due() -> str:
     begun = time.monotonic()
     with ThreadPoolExecutor(AT_ONCE, "webhooks") as pool:
         while time.monotonic() - begun < SHIFT:
-            mine = _claimed(timezone.now())
+            mine = claimed(timezone.now())
             if not mine:
                 break
             for row, answer in zip(mine, pool.map(_attempt, mine), strict=True):
-                recorded = _written(row, answer, timezone.now())
+                recorded = write_outcome(row, answer, timezone.now())
                 done, failed = done + recorded, failed + (not recorded)
     return f"{done} delivered, {failed} not."
 
 
-def _claimed(now: datetime) -> list[Delivery]:
+def claimed(now: datetime) -> list[Delivery]:
     """Some that are due, taken so that no other sender has them too."""
     due = Q(state=Delivery.State.WAITING, next_at__lte=now)
     waiting = Delivery.objects.filter(due, endpoint__enabled=True).order_by("next_at", "pk")
@@ -101,7 +101,7 @@ def _attempt(row: Delivery) -> client.Answer:
     return client.post(endpoint.url, body, headers, private=settings.WEBHOOK_PRIVATE_TARGETS)
 
 
-def _written(row: Delivery, answer: client.Answer, now: datetime) -> bool:
+def write_outcome(row: Delivery, answer: client.Answer, now: datetime) -> bool:
     """Write how it went. Whether it was delivered."""
     mine = _CLAIMS.mine(row)
     if not answer.fault:

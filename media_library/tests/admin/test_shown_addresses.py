@@ -85,5 +85,5 @@ def test_neither_history_nor_library_keeps_the_token(client: Client) -> None:
     assert DownloadBatch.objects.get().name == SHOWN
     assert list(KeyChange.objects.values_list("object_name", flat=True)) == [SHOWN, SHOWN]
     job = DownloadJob.objects.get(pk=body["id"])
-    importer._item(job, "films/a.mp4", Facts(1, "etag"))
+    importer.item_of(job, "films/a.mp4", Facts(1, "etag"))
     assert MediaItem.objects.get().source == SHOWN

@@ -211,7 +211,7 @@ def test_queries_of_every_minute_use_partial_indexes() -> None:
     with CaptureQueriesContext(connection) as queries:
         tasks.sweep_library()
         queue.take_next()
-        probing._give_up()
+        probing.give_up()
     marks = "preparedcopy", "probe_claimed_at"
     statements = [
         query["sql"] for query in queries if any(mark in query["sql"] for mark in marks)

@@ -71,7 +71,7 @@ def test_a_live_video_is_tried_until_it_is_over(
 
 @pytest.mark.parametrize("begins", [1e30, float("nan"), "soon", -1e20])
 def test_an_invalid_date(begins: Any) -> None:
-    assert attempt._moment(begins) is None
+    assert attempt.local_moment(begins) is None
 
 
 @pytest.mark.django_db
@@ -129,7 +129,9 @@ def test_yt_dlp_reports_the_announced_start(
         "upcoming": UPCOMING,
     }
     with pytest.raises(runner_ytdlp.Stop, match="Premieres in 5 hours") as stopped:
-        runner_ytdlp._video(job, {"quiet": True, "logger": _Silent()}, lambda *_, **__: None)
+        runner_ytdlp.extracted_video(
+            job, {"quiet": True, "logger": _Silent()}, lambda *_, **__: None
+        )
     assert (stopped.value.code_of_ours, stopped.value.begins) == ("not_yet_live", begins)
 
 
@@ -241,7 +243,7 @@ def test_no_video_is_downloaded_from_an_address_that_leads_to_a_list() -> None:
     made = parameters(Options(), Place("/nowhere", "", ""))
     base = {"logger": _Silent(), **made, "ffmpeg_location": None}
     with pytest.raises(runner_ytdlp.Stop) as stopped:
-        runner_ytdlp._video(
+        runner_ytdlp.extracted_video(
             job | {"upcoming": UPCOMING}, base, lambda kind, **_: events.append(kind)
         )
     assert stopped.value.code_of_ours == "playlist"

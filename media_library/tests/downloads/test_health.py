@@ -223,7 +223,9 @@ def test_going_back_by_the_button() -> None:
     answer = client.post("/api/v1/downloads/roll-back")
     assert "there is no previous yt-dlp" in answer.json()["detail"]
     # An environment without interpreter: streamsite's own is the previous one.
-    ytdlp_versions._write(ytdlp_versions.Choice("20260901T120000-aa", "", untouched=False))
+    ytdlp_versions.write_choice(
+        ytdlp_versions.Choice("20260901T120000-aa", "", untouched=False)
+    )
     answer = client.post("/api/v1/downloads/roll-back")
     used = f"yt-dlp {yt_dlp.version.__version__} is used from now on."
     assert used in answer.json()["detail"]

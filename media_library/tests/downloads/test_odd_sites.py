@@ -15,7 +15,7 @@ from media_library.downloads import attempt, importer, jobs, quota, recovery
 from media_library.downloads.errors import CancelledError, Code, verdict
 from media_library.downloads.jobs import Order
 from media_library.downloads.options import COOKIES, Container, Options, Subtitles
-from media_library.downloads.process import _storable
+from media_library.downloads.process import storable
 from media_library.models import DownloadJob, MediaItem, SitePause
 from media_library.tests.downloading import ADMIN, order, worked
 from media_library.tests.web import Web
@@ -56,7 +56,7 @@ def test_a_title_that_no_database_accepts(site: Web) -> None:
 
 def test_messages_are_made_storable_at_any_depth() -> None:
     message = {"title": "a\0b\ud83d", "entries": [{"id": "\udc00"}], "n": 1, "none": None}
-    assert _storable(message) == {
+    assert storable(message) == {
         "title": "ab?",
         "entries": [{"id": "?"}],
         "n": 1,
@@ -258,7 +258,7 @@ def test_nothing_stays_after_an_unexpected_error(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(importer, "_item", broken)
+    monkeypatch.setattr(importer, "item_of", broken)
     job = worked(order(site.url("film.mp4")))
     assert (job.status, job.code) == (Status.FAILED, Code.INTERNAL)
     assert not [file for file in folder.rglob("*") if file.is_file()]

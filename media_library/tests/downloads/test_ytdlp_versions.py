@@ -19,6 +19,7 @@ from media_library.downloads.process import Runner, limits
 from media_library.downloads.ytdlp_versions import UpdateError
 from media_library.jobs import slots
 from media_library.tests.wheels import BROKEN, wheel
+from streamsite.tests.waiting import until
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 OURS = yt_dlp.version.__version__
@@ -74,7 +75,10 @@ def test_a_newer_version_is_used_and_rolled_back(
     with Runner(
         {"mode": "inspect", "folder": str(tmp_path), "limits": limits(0)}, folder=tmp_path
     ) as running:
-        began_with = psutil.Process(running.pid).cmdline()[0]
+        runner = psutil.Process(running.pid)
+        # The kernel shows no arguments while a program is loaded.
+        until(runner.cmdline, 60, "it is loaded")
+        began_with = runner.cmdline()[0]
         result = ytdlp_versions.update(NOW, source=index)
         # A running job keeps its environment.
         assert began_with == sys.executable != ytdlp_versions.python()
@@ -179,7 +183,7 @@ def environment(home: Path, name: str) -> Path:
 
 def choose(home: Path, current: str, previous: str = "") -> None:
     home.mkdir(parents=True, exist_ok=True)
-    ytdlp_versions._write(ytdlp_versions.Choice(current, previous, untouched=False))
+    ytdlp_versions.write_choice(ytdlp_versions.Choice(current, previous, untouched=False))
 
 
 @pytest.mark.parametrize("gone", ["bin/python", f"lib/python3.{sys.version_info.minor}"])
@@ -213,9 +217,9 @@ def test_an_environment_in_use_is_not_removed(home: Path) -> None:
     with subprocess.Popen(
         (str(home / "old" / "bin" / "python"), "-c", "input()"), stdin=subprocess.PIPE
     ):
-        ytdlp_versions._tidy()
+        ytdlp_versions.tidy()
         assert environments(home) == ["before", "now", "old"]
-    ytdlp_versions._tidy()
+    ytdlp_versions.tidy()
     assert environments(home) == ["before", "now"]
 
 
@@ -242,4 +246,4 @@ def test_versions_are_compared_as_numbers() -> None:
 
 def test_pip_learns_no_secret() -> None:
     ours = {"SECRET_KEY": "s3cr3t", "PATH": "/bin", "PIP_INDEX_URL": "x", "https_proxy": "y"}
-    assert ytdlp_versions._environment(ours).keys() == ours.keys() - {"SECRET_KEY"}
+    assert ytdlp_versions.environment_of(ours).keys() == ours.keys() - {"SECRET_KEY"}

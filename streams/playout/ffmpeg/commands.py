@@ -221,7 +221,7 @@ def conformer(
         *("-fpsprobesize", "0", "-analyzeduration", _analyze_duration(feed)),
         *("-f", "concat", "-safe", "0"),
         *("-protocol_whitelist", "file,pipe,rtmp,rtmps,rtsp,rtsps,rtp,tcp,tls,udp"),
-        *("-i", Hidden(Secret(_listing(feed)))),
+        *("-i", Hidden(Secret(feed_listing(feed)))),
         *(() if feed.has_audio else SILENCE),
         *("-map", "0:v:0", "-map", "0:a:0" if feed.has_audio else "1:a:0"),
         *handled,
@@ -252,7 +252,7 @@ def _analyze_duration(feed: LiveFeed) -> str:
     return ANALYZE_DURATION_US if feed.has_audio else ANALYZE_DURATION_SILENT_US
 
 
-def _listing(feed: LiveFeed) -> str:
+def feed_listing(feed: LiveFeed) -> str:
     """Build the input list. The address may hold a token, so it goes on a pipe."""
     url = quoted_url(feed.url.reveal())
     # MediaMTX is read by RTSP: by RTMP FFmpeg 5 supports neither H.265 nor Opus, and waits for

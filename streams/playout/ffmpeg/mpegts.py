@@ -73,7 +73,7 @@ def tail(data: bytes) -> Tail:
         return Tail(None, 0, None, None, 0)
     video = audio = first = None
     reorder = 0
-    for frame in _frames(data, start):
+    for frame in read_frames(data, start):
         if frame.kind in VIDEO_IDS:
             video = frame.dts
             first = video if first is None else first
@@ -90,7 +90,7 @@ def keyframe(data: bytes) -> int | None:
     start = _aligned(data)
     if start is None:
         return None
-    offsets = [f.at for f in _frames(data, start) if f.keyframe and f.kind in VIDEO_IDS]
+    offsets = [f.at for f in read_frames(data, start) if f.keyframe and f.kind in VIDEO_IDS]
     if not offsets:
         return None
     at = offsets[-1]
@@ -109,7 +109,7 @@ def head(data: bytes, seconds: Fraction) -> Head:
     start = _aligned(data)
     video: list[Frame] = []
     audio: list[Frame] = []
-    for frame in [] if start is None else _frames(data, start):
+    for frame in [] if start is None else read_frames(data, start):
         if frame.kind in AUDIO_IDS:
             audio.append(frame)
         elif frame.kind in VIDEO_IDS:
@@ -137,7 +137,7 @@ def head(data: bytes, seconds: Fraction) -> Head:
     kept = data[: late.at] + b"".join(
         data[at : at + PACKET]
         for at in range(late.at, cut, PACKET)
-        if _pid(data, at) != _pid(data, late.at)
+        if pid_at(data, at) != pid_at(data, late.at)
     )
     return Head(kept, end)
 
@@ -157,10 +157,10 @@ def video_frames(data: bytes) -> Iterator[Frame]:
     """Yield the video frames that start in a piece of stream."""
     start = _aligned(data)
     if start is not None:
-        yield from (frame for frame in _frames(data, start) if frame.kind in VIDEO_IDS)
+        yield from (frame for frame in read_frames(data, start) if frame.kind in VIDEO_IDS)
 
 
-def _frames(data: bytes, start: int) -> Iterator[Frame]:
+def read_frames(data: bytes, start: int) -> Iterator[Frame]:
     for at in range(start, len(data) - PACKET + 1, PACKET):
         if data[at] != SYNC or not data[at + 1] & 0x40:
             continue
@@ -179,12 +179,12 @@ def _frames(data: bytes, start: int) -> Iterator[Frame]:
         yield Frame(at, kind, pts, dts, keyframe)
 
 
-def _pid(data: bytes, at: int) -> int:
+def pid_at(data: bytes, at: int) -> int:
     return (data[at + 1] & 0x1F) << 8 | data[at + 2]
 
 
 def _table(data: bytes, at: int) -> bool:
-    return _pid(data, at) in TABLES
+    return pid_at(data, at) in TABLES
 
 
 def end(

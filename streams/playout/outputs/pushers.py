@@ -124,7 +124,7 @@ class Pushers:
                 role.halt(now, self.policy.grace)
         self._ended = [at for at in self._ended if now - at < ITEM_END_RETENTION_S]
         for pk in list(self.plans):
-            if self._item_sent(pk, now) and self._free(pk, now):
+            if self._item_sent(pk, now) and self.is_free_to_end(pk, now):
                 self._step(pk, state_machine.ItemSent(), now)
             self._step(pk, state_machine.Ticked(), now)
 
@@ -176,7 +176,7 @@ class Pushers:
         """Seconds by which the slowest destination is behind the hub; 0 without any."""
         return max((lag for pk in self.plans if (lag := self._lag(pk, now))), default=0.0)
 
-    def _free(self, pk: int, now: float) -> bool:
+    def is_free_to_end(self, pk: int, now: float) -> bool:
         """Whether the channel's other outputs carry it, or can't be waited for."""
         return all(
             self._carries(status, now)
@@ -193,7 +193,7 @@ class Pushers:
             case _:
                 return True
 
-    def _session(self, pk: int, now: float) -> Session:
+    def session_limits(self, pk: int, now: float) -> Session:
         """Return the session limits of an output; the latest end is staggered between outputs.
 
         At least one output must stay on air, so a session waits for the others. If one of them
@@ -204,7 +204,9 @@ class Pushers:
             return Session(plan.roll_after)
         index = sorted(self.plans).index(pk)
         by = max(plan.roll_after, plan.roll_by - index * self.policy.apart)
-        return Session(plan.roll_after, by if self._free(pk, now) else by + self.policy.late)
+        return Session(
+            plan.roll_after, by if self.is_free_to_end(pk, now) else by + self.policy.late
+        )
 
     def stop(self, now: float) -> bool:
         """End all pushers. True once none is left."""
@@ -250,7 +252,7 @@ class Pushers:
         )
 
     def _step(self, pk: int, event: state_machine.Event, now: float) -> None:
-        session = self._session(pk, now) if pk in self.plans else state_machine.ENDLESS
+        session = self.session_limits(pk, now) if pk in self.plans else state_machine.ENDLESS
         status, actions = state_machine.step(
             self.statuses[pk], event, now, self.policy, session
         )

@@ -119,7 +119,7 @@ def test_a_hanging_storage_is_reported_as_unknown(
     monkeypatch.setattr("streams.monitoring.preflight.STORAGE_TIMEOUT_S", 0)
     now = timezone.now()
     assert parts(now)["storage"] == (True, UNKNOWN)
-    (finding,) = preflight._storage()
+    (finding,) = preflight.storage_findings()
     assert (finding.sentence, finding.stops_the_start) == (UNKNOWN, False)
     go_on.set()
     until(lambda: parts(now)["storage"] == (True, "The storage can be read."), 60, "it is")

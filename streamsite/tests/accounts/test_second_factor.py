@@ -23,7 +23,7 @@ from streamsite.accounts.models import AuditEntry, Passkey
 from streamsite.accounts.roles import Role
 from streamsite.api import keys
 from streamsite.api.permissions import KeyPermission
-from streamsite.realtime.endpoints import _staff
+from streamsite.realtime.endpoints import staff_of
 from streamsite.settings import ROLES
 from streamsite.tests.browsing import browser, seen, site
 from streamsite.tests.waiting import until
@@ -79,7 +79,7 @@ def test_a_password_alone_opens_nothing_where_there_is_a_factor(client: Client) 
     assert answer.url.startswith(reverse("second-factor"))
     assert not is_in(client)
     assert client.get("/admin/").status_code == 302
-    assert _staff(f"sessionid={client.cookies['sessionid'].value}") is None
+    assert staff_of(f"sessionid={client.cookies['sessionid'].value}") is None
     # Nor does it set up another factor.
     assert client.get(reverse("set-up-factor")).status_code == 302
     assert client.post(reverse("add-passkey")).status_code == 400

@@ -20,7 +20,7 @@ from django.utils import timezone
 from streams.tests import rows
 from streamsite.accounts.models import AuditEntry, UserSession
 from streamsite.accounts.roles import Role
-from streamsite.realtime.endpoints import _staff
+from streamsite.realtime.endpoints import staff_of
 
 pytestmark = pytest.mark.django_db
 
@@ -81,12 +81,12 @@ def test_a_session_that_was_idle_for_too_long_is_over() -> None:
     cookie = f"{settings.SESSION_COOKIE_NAME}={row_of(client).pk}"
     let_pass(client, idle - 5)
     assert client.get(POLL).status_code == 200
-    assert _staff(cookie) is not None
+    assert staff_of(cookie) is not None
     let_pass(client, 10)
     assert client.get(POLL).status_code == 401
     assert client.get("/admin/").status_code == 302
     # Streams check it again, too.
-    assert _staff(cookie) is None
+    assert staff_of(cookie) is None
 
 
 def test_activity_is_written_once_a_minute() -> None:

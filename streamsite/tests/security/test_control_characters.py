@@ -22,7 +22,7 @@ from media_library.tests.web import web_site
 from streams.ingest import keys as stream_keys
 from streams.models import Broadcaster, Channel, Output, StreamKey
 from streams.playout.contract.live_feed import LiveFeed
-from streams.playout.ffmpeg.commands import _listing
+from streams.playout.ffmpeg.commands import feed_listing
 from streams.tests import rows
 from streamsite.api import keys
 from streamsite.api.permissions import KeyPermission
@@ -163,7 +163,7 @@ def test_a_line_break_adds_no_line_to_ffmpegs_list(
             feed = LiveFeed(1, 1, "Ada", Secret(evil), 0.0)
             reader, end = os.pipe()
             with os.fdopen(end, "w") as out:
-                out.write(_listing(feed))
+                out.write(feed_listing(feed))
             allowed = ("-protocol_whitelist", "file,pipe,http,tcp")
             run(("-f", "concat", "-safe", "0", *allowed, "-i", f"/dev/fd/{reader}"), (reader,))
             os.close(reader)

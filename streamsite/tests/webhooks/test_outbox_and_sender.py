@@ -224,11 +224,11 @@ def test_only_success_counts_and_nothing_is_followed(hook: Hook, status: int) ->
 def test_sender_that_died_loses_nothing(hook: Hook) -> None:
     endpoint(hook.address)
     emit()
-    (mine,) = sender._claimed(timezone.now())
-    assert sender._claimed(timezone.now()) == []
-    assert sender._claimed(timezone.now() + sender.CLAIMED)[0].pk == mine.pk
+    (mine,) = sender.claimed(timezone.now())
+    assert sender.claimed(timezone.now()) == []
+    assert sender.claimed(timezone.now() + sender.CLAIMED)[0].pk == mine.pk
     # The one that was thought dead comes back: its word counts no more.
-    assert sender._written(mine, client.Answer(204, ""), timezone.now())
+    assert sender.write_outcome(mine, client.Answer(204, ""), timezone.now())
     assert Delivery.objects.get().state == "waiting"
 
 

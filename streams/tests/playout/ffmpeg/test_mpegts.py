@@ -108,12 +108,12 @@ def test_the_head_of_a_short_piece_drops_incomplete_frames(stream: bytes, missin
 
 def test_a_broken_feed_ends_where_its_audio_ended(stream: bytes) -> None:
     """Its last frames arrived without audio."""
-    sounds = [f for f in mpegts._frames(stream, 0) if f.kind in mpegts.AUDIO_IDS]
+    sounds = [f for f in mpegts.read_frames(stream, 0) if f.kind in mpegts.AUDIO_IDS]
     last = sounds[-20]
     kept = [
         stream[at : at + mpegts.PACKET]
         for at in range(0, len(stream) - mpegts.PACKET + 1, mpegts.PACKET)
-        if at < last.at or mpegts._pid(stream, at) != mpegts._pid(stream, last.at)
+        if at < last.at or mpegts.pid_at(stream, at) != mpegts.pid_at(stream, last.at)
     ]
     assert_ends_together(mpegts.head(b"".join(kept), Fraction(60)))
 

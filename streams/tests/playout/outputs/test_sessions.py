@@ -47,20 +47,20 @@ def pushers(tmp_path: Path) -> Pushers:
 
 def test_the_limit_is_staggered_between_outputs(pushers: Pushers) -> None:
     """If no item ends, nothing else separates primary and backup."""
-    assert [pushers._session(pk, 1000).by for pk in (1, 2, 3)] == [300, 240, 180]
+    assert [pushers.session_limits(pk, 1000).by for pk in (1, 2, 3)] == [300, 240, 180]
     pushers.plans[3] = replace(pushers.plans[3], roll_after=200)
     # Never before it is due at an item's end.
-    assert pushers._session(3, 1000) == Session(200, 200)
+    assert pushers.session_limits(3, 1000) == Session(200, 200)
     pushers.plans[1] = replace(pushers.plans[1], roll_by=0)
-    assert pushers._session(1, 1000) == Session(10, 0)
+    assert pushers.session_limits(1, 1000) == Session(10, 0)
 
 
 def test_the_limit_waits_for_another_output_for_a_bounded_time(
     pushers: Pushers,
 ) -> None:
     pushers.statuses[2] = Status(OutputAir.ROLLING, running=True)
-    assert pushers._session(1, 1000).by == 300 + pushers.policy.late
-    assert pushers._session(3, 1000).by == 180 + pushers.policy.late
+    assert pushers.session_limits(1, 1000).by == 300 + pushers.policy.late
+    assert pushers.session_limits(3, 1000).by == 180 + pushers.policy.late
 
 
 @pytest.mark.parametrize("platform", [Platform.YOUTUBE, Platform.TWITCH])
@@ -84,7 +84,7 @@ def test_primary_and_backup_do_not_end_together_if_no_item_ends(
         assert now < by + 600
         for pk in (1, 2):
             status = replace(pushers.statuses[pk], moved=now)
-            limits = pushers._session(pk, now)
+            limits = pushers.session_limits(pk, now)
             status, acts = state_machine.step(
                 status, state_machine.Ticked(), now, Policy(), limits
             )
@@ -123,7 +123,7 @@ def test_an_output_is_rolled_over_while_the_others_carry_the_channel(
     pushers: Pushers, other: Status, *, free: bool
 ) -> None:
     pushers.statuses[2] = other
-    assert pushers._free(1, 1000) == free
+    assert pushers.is_free_to_end(1, 1000) == free
 
 
 def test_seconds_behind_the_hub_at_a_pushers_start(tmp_path: Path) -> None:
