@@ -20,7 +20,7 @@ from pytest_django import Settings
 from media_library import storage
 from media_library.storage.state import UNKNOWN
 from streams.models import Channel, Incident, Node, Run, Sample
-from streams.monitoring import preflight
+from streams.monitoring import preflight, prometheus
 from streams.monitoring.components import detailed
 from streams.tests import rows
 from streamsite.api import keys
@@ -100,6 +100,18 @@ def test_an_idle_jobs_cluster_is_reported(get: Callable[..., Any]) -> None:
     Task.objects.all().delete()
     answer = get("/api/v1/health/detailed")
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+
+
+@pytest.mark.parametrize("broker", ["redis://h:6379/0", "sqs://eu-central-1"])
+def test_the_jobs_of_another_server_are_not_counted(settings: Settings, broker: str) -> None:
+    """The database's table of messages is empty then: none would be a false figure."""
+    now = timezone.now()
+    well(now)
+    assert "; 0 jobs wait." in parts(now)["queue"][1]
+    settings.Q_BROKER_URL = broker
+    assert parts(now)["queue"] == (True, "The jobs cluster works.")
+    assert "jobs wait" not in parts(now + timedelta(minutes=6))["queue"][1]
+    assert b"streamsite_jobs_waiting" not in prometheus.text(now)
 
 
 def test_an_unreachable_storage_is_reported(settings: Settings, tmp_path: Path) -> None:
