@@ -8,6 +8,7 @@ from typing import Final
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -53,8 +54,9 @@ def current() -> QuerySet[UserSession]:
 
 def end(rows: list[UserSession], by: str) -> int:
     """Ends them, and returns how many there were: each needs a new login."""
-    for row in rows:
-        row.delete()
-        if row.user is not None:
-            record(Event.SESSION_ENDED, by, "Ended a session.", [row.user])
+    with transaction.atomic():
+        for row in rows:
+            row.delete()
+            if row.user is not None:
+                record(Event.SESSION_ENDED, by, "Ended a session.", [row.user])
     return len(rows)
