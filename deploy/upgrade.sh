@@ -35,7 +35,7 @@ flock --nonblock 9 || die "another upgrade is running."
 say "asking $(git -C "$code" remote get-url origin | sed 's|//[^/@]*@|//|') for newer versions"
 git -C "$code" fetch --quiet --tags --force origin
 git -C "$code" remote set-head origin --auto >/dev/null
-version=${1:-$(git -C "$code" tag --list 'v*' --sort=-version:refname | head --lines 1)}
+version=${1:-$(git -C "$code" tag --list 'v*' --sort=-version:refname | sed --quiet 1p)}
 [ -n "$version" ] || version=origin/HEAD
 new_commit=$(git -C "$code" rev-parse --quiet --verify "$version^{commit}") ||
     die "there is no version $version: git -C $code tag --list"
