@@ -26,6 +26,7 @@ import structlog
 from streams.playout.contract.plan import Tools
 from streams.playout.ffmpeg.commands import Command, Hidden
 from streams.playout.ffmpeg.pipe import FeedPipe
+from streams.playout.ffmpeg.timer_slack import oversleeping
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -178,7 +179,7 @@ def spawn(
         log.touch(0o600)
         log.chmod(0o600)
         os.truncate(log, 0)
-        with log.open("ab") as stderr, hand_over(command) as (argv, pipes):
+        with log.open("ab") as stderr, hand_over(command) as (argv, pipes), oversleeping():
             child = subprocess.Popen(
                 argv,
                 stdin=stdin,
