@@ -53,9 +53,7 @@ def main(seconds: int = 240, *channels: int) -> int:
     return 0
 
 
-def _measured(
-    folder: Path, server: RtmpServer, seconds: int, numbers: tuple[int, ...]
-) -> None:
+def _measured(folder: Path, server: RtmpServer, seconds: int, numbers: tuple[int, ...]) -> None:
     import django
 
     django.setup()
