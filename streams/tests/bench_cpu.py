@@ -4,8 +4,8 @@ python -m streams.tests.bench_cpu [SECONDS [CHANNELS ...]]
 
 For each number of CHANNELS (10, 25, 50), as many bare loops send one item of 120 s at 720p30
 with 3 Mbit/s to an RTMP server for SECONDS (240); after them, as many channels do. The channels
-are a node's own: its supervisor, with a database, and its FFmpeg. Prints CPU per role in percent
-of a core, and how many times the loops' it is.
+are a node's own: its supervisor, with a database, and its FFmpeg. Prints CPU per role in
+percent of a core, and how many times the loops' it is.
 """
 
 # Django is set up for the database that is made here, so imports are late.
@@ -17,16 +17,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import psutil
 
 from conftest import RTMP_MODULE
 from streams.tests.bench.rtmp import RtmpServer
 from streams.tests.bench.waiting import until
+
+if TYPE_CHECKING:
+    from streams.tests.bench.node import Bench
 
 LENGTH_S: Final = 120
 
@@ -88,10 +91,11 @@ def _measured(folder: Path, server: RtmpServer, seconds: int, numbers: tuple[int
             parts = on_air(node, seconds)
         finally:
             node.end()
+        total = sum(parts.values())
         each = {role: round(used / seconds / number * 100, 2) for role, used in parts.items()}
         print(
-            f"{number} channels: {parts.total() / seconds:.1%} of a core, the bare loops "
-            f"{plain / seconds:.1%}: {parts.total() / plain:.2f} times. Each: loop "
+            f"{number} channels: {total / seconds:.1%} of a core, the bare loops "
+            f"{plain / seconds:.1%}: {total / plain:.2f} times. Each: loop "
             f"{plain / seconds / number:.2%}, {each}",
             flush=True,
         )
@@ -125,7 +129,7 @@ def bare(path: Path, address: str, number: int, seconds: int) -> float:
             one.wait(10)
 
 
-def on_air(node: Bench, seconds: int) -> Counter[str]:  # type: ignore[name-defined]  # noqa: F821
+def on_air(node: Bench, seconds: int) -> dict[str, float]:
     """Start all channels; return the seconds of CPU of each role in the measured period."""
     from django.utils import timezone
 
@@ -139,18 +143,16 @@ def on_air(node: Bench, seconds: int) -> Counter[str]:  # type: ignore[name-defi
     time.sleep(10)  # the start of all
     before = _parts(node)
     time.sleep(seconds)  # the measured period
-    after = _parts(node)
-    after.subtract(before)
-    return after
+    return {role: used - before[role] for role, used in _parts(node).items()}
 
 
-def _parts(node: Bench) -> Counter[str]:  # type: ignore[name-defined]  # noqa: F821
+def _parts(node: Bench) -> dict[str, float]:
     """Seconds of CPU by role so far. Players that ended are counted where they were reaped."""
     from streams.models import Channel
 
     assert node.cluster is not None
     cluster = psutil.Process(node.cluster.pid)
-    parts: Counter[str] = Counter()
+    parts: dict[str, float] = defaultdict(float)
     own = cluster.cpu_times()
     parts["Python"] = own.user + own.system
     parts["player"] = own.children_user + own.children_system

@@ -53,8 +53,10 @@ class Group:
         (path / limit).write_text(str(LIMIT_BYTES))
         return Group(path, second)
 
-    def join(self) -> None:
-        (self.path / "cgroup.procs").write_text(str(os.getpid()))
+    def around(self, *command: str | Path) -> tuple[str | Path, ...]:
+        """The command, which joins the group before it begins."""
+        join = 'echo $$ >"$0" && exec "$@"'
+        return ("/bin/sh", "-c", join, self.path / "cgroup.procs", *command)
 
     def number(self, file: str, word: str) -> int:
         lines = (self.path / file).read_text().splitlines()
@@ -129,8 +131,8 @@ class Trial:
             programs, whole = (size / 1e6 for size in self.group.used())
             elapsed = time.monotonic() - began
             print(
-                f"{elapsed / 60:.0f} min: programs {programs:.0f} MB, with files {whole:.0f} MB,"
-                f" killed {self.group.kills()}, {self.place.state()}",
+                f"{elapsed / 60:.0f} min: programs {programs:.0f} MB, with files "
+                f"{whole:.0f} MB, killed {self.group.kills()}, {self.place.state()}",
                 flush=True,
             )
             time.sleep(60)  # the measured period
@@ -144,7 +146,7 @@ class Trial:
     def _serve(self, port: int) -> None:
         with (self.place.folder / "log").open("ab") as log:
             self.place.process = subprocess.Popen(
-                ("deploy/run.sh",),
+                self.group.around("deploy/run.sh"),
                 cwd=self.clone,
                 env=self._environment(
                     YOUTUBE_STREAM_KEY="k0",
@@ -156,7 +158,6 @@ class Trial:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=self.group.join,
             )
 
     def _environment(self, **more: str) -> dict[str, str]:
@@ -165,13 +166,12 @@ class Trial:
     def _typed(self, *command: str) -> str:
         """The last line that a command prints, as the operator types it in the clone."""
         return subprocess.run(
-            (self.clone / ".venv/bin/python", "manage.py", *command),
+            self.group.around(self.clone / ".venv/bin/python", "manage.py", *command),
             cwd=self.clone,
             env=self._environment(),
             check=True,
             capture_output=True,
             text=True,
-            preexec_fn=self.group.join,
         ).stdout.splitlines()[-1]
 
     def _ask(self, method: str, path: str, body: object = None) -> Any:
@@ -181,7 +181,7 @@ class Trial:
             method=method,
             headers={"X-API-Key": self.key, "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own
             return json.load(answer)
 
 
