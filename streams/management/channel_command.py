@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from argparse import ArgumentParser
 from collections.abc import Callable
 
@@ -10,20 +9,12 @@ from django.core.management.base import BaseCommand, CommandError
 
 from streams.models import Channel
 from streamsite.api import audit
-
-
-def operator() -> str:
-    """Returns the name of the shell user who gives an order."""
-    try:
-        return f"{getpass.getuser()} (command)"
-    except (KeyError, OSError):
-        # In a container the user may have no name.
-        return "command"
+from streamsite.management.shell_user import shell_user
 
 
 def noted(channel: Channel, order: str) -> Callable[[], None]:
     """Returns what records the order in the audit log."""
-    return lambda: audit.record(audit.Event.ORDER, operator(), f"{order} ordered.", [channel])
+    return lambda: audit.record(audit.Event.ORDER, shell_user(), f"{order} ordered.", [channel])
 
 
 class ChannelCommand(BaseCommand):

@@ -7,10 +7,13 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 from django.utils import timezone
 
 from streams.ingest import addresses, keys, report
 from streams.models import Broadcaster
+from streamsite.api import audit
+from streamsite.management.shell_user import shell_user
 
 
 class Command(BaseCommand):
@@ -34,14 +37,17 @@ class Command(BaseCommand):
             raise CommandError(
                 "--hours is too large. Omit it for a key that does not expire."
             ) from None
-        row, key = keys.mint(
-            broadcaster,
-            by="create_stream_key",
-            now=now,
-            label=options["label"][:80],
-            expires_at=expires,
-            single_use=options["once"],
-        )
+        with transaction.atomic():
+            row, key = keys.mint(
+                broadcaster,
+                by="create_stream_key",
+                now=now,
+                label=options["label"][:80],
+                expires_at=expires,
+                single_use=options["once"],
+            )
+            sentence = f"Stream key {row} minted."
+            audit.record(audit.Event.ADDED, shell_user(), sentence, [broadcaster])
         self.stdout.write(f"Stream key {row} of {broadcaster.name}:")
         for field in addresses.publish(
             settings.INGEST_SERVER,

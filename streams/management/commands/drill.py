@@ -12,7 +12,8 @@ from django.core.management.base import CommandError
 from streams.drill import runner
 from streams.drill.promises import NOT_POSSIBLE, PROMISES, Fault, Verdict
 from streams.drill.runner import DrillRefusedError, Result
-from streams.management.channel_command import ChannelCommand, noted, operator
+from streams.management.channel_command import ChannelCommand, noted
+from streamsite.management.shell_user import shell_user
 
 #: Exit codes: a promise was missed; refused, or not everything could be measured.
 MISSED: Final = 1
@@ -47,7 +48,7 @@ class Command(ChannelCommand):
             ordered = runner.order(
                 channel,
                 chosen,
-                by=operator(),
+                by=shell_user(),
                 note=noted(channel, f"Drill ({', '.join(chosen)})"),
                 confirmed=options["yes_this_channel"],
                 here=settings.NODE_NAME,

@@ -6,7 +6,8 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from streams.control import actions
-from streams.management.channel_command import ChannelCommand, noted, operator
+from streams.management.channel_command import ChannelCommand, noted
+from streamsite.management.shell_user import shell_user
 
 
 class Command(ChannelCommand):
@@ -16,7 +17,7 @@ class Command(ChannelCommand):
         channel = self.channel(slug)
         try:
             note = noted(channel, "Restart")
-            actions.restart(channel, by=operator(), now=timezone.now(), note=note)
+            actions.restart(channel, by=shell_user(), now=timezone.now(), note=note)
         except actions.ActionRefusedError as refusal:
             raise CommandError(str(refusal)) from None
         self.stdout.write(f"{channel.name} is ordered to restart.")

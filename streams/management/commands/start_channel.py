@@ -8,9 +8,10 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from streams.control import actions
-from streams.management.channel_command import ChannelCommand, noted, operator
+from streams.management.channel_command import ChannelCommand, noted
 from streams.models import Channel
 from streams.monitoring.report import ChannelReport, report
+from streamsite.management.shell_user import shell_user
 
 #: Seconds between two polls: a worker writes its rows every 2 s.
 POLL_INTERVAL_S: Final = 0.25
@@ -32,7 +33,7 @@ class Command(ChannelCommand):
         channel = self.channel(slug)
         try:
             note = noted(channel, "Start")
-            actions.start(channel, by=operator(), now=timezone.now(), note=note)
+            actions.start(channel, by=shell_user(), now=timezone.now(), note=note)
         except actions.ActionRefusedError as refusal:
             raise CommandError(str(refusal)) from None
         if wait is not None:

@@ -18,6 +18,7 @@ from pytest_django import Settings
 from streams.ingest import addresses, keys, report
 from streams.models import Broadcaster, IngestServer, LiveStream, StreamKey
 from streams.tests import rows
+from streamsite.accounts.models import AuditEntry
 from streamsite.security.secret import Secret
 
 pytestmark = pytest.mark.django_db
@@ -307,6 +308,9 @@ def test_the_command_prints_the_key_last(ada: Broadcaster) -> None:
     assert row.digest == keys.digest(Secret(key))
     assert row.expires_at is not None
     assert timedelta(hours=1) < row.expires_at - timezone.now() <= timedelta(hours=2)
+    entry = AuditEntry.objects.get()
+    assert (entry.object_name, entry.sentence) == (str(ada), f"Stream key {row} minted.")
+    assert entry.who.endswith("(command)")
 
 
 def test_the_command_creates_broadcasters_only_on_request() -> None:

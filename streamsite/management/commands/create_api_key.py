@@ -6,10 +6,12 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 from django.utils import timezone
 
-from streamsite.api import keys
+from streamsite.api import audit, keys
 from streamsite.api.permissions import KeyPermission
+from streamsite.management.shell_user import shell_user
 
 
 class Command(BaseCommand):
@@ -44,15 +46,17 @@ class Command(BaseCommand):
         now = timezone.now()
         try:
             expires = now + timedelta(days=options["days"]) if options["days"] else None
-            row, key = keys.mint(
-                options["name"],
-                KeyPermission(options["permissions"]),
-                by="create_api_key",
-                now=now,
-                expires_at=expires,
-                allowed_addresses=options["address"],
-                channels=options["channel"],
-            )
+            with transaction.atomic():
+                row, key = keys.mint(
+                    options["name"],
+                    KeyPermission(options["permissions"]),
+                    by="create_api_key",
+                    now=now,
+                    expires_at=expires,
+                    allowed_addresses=options["address"],
+                    channels=options["channel"],
+                )
+                audit.record(audit.Event.ADDED, shell_user(), f"API key {row} minted.", [row])
         except OverflowError:
             raise CommandError("--days is too many: leave it out for a key for good.") from None
         except ValidationError as error:

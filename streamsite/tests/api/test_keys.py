@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from streams.tests import rows
+from streamsite.accounts.models import AuditEntry
 from streamsite.api import keys
 from streamsite.api.keys import KeyRefusedError
 from streamsite.api.models import ApiKey
@@ -142,6 +143,9 @@ def test_the_command_prints_the_key_last() -> None:
     row = keys.authenticate(Secret(last), address=HERE, now=timezone.now())
     assert (row.name, row.permissions, row.created_by) == ("Robot", "ADMIN", "create_api_key")
     assert row.expires_at is not None
+    entry = AuditEntry.objects.get()
+    assert entry.sentence == f"API key {row} minted."
+    assert entry.who.endswith("(command)")
 
 
 def test_the_command_refuses_in_a_sentence() -> None:
