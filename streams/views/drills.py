@@ -12,14 +12,12 @@ from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
-from streams.drill import runner
+from streams.drill import orders, runner
 from streams.drill.promises import NOT_POSSIBLE, PROMISES, Fault
 from streams.drill.runner import DrillRefusedError
 from streams.models import Channel, visible
-from streamsite.api import audit
 from streamsite.api.auth import Caller
 from streamsite.http.responses import staff
-from streamsite.processes.task_queue import UNREACHABLE, enqueue
 
 #: Drills that the page lists.
 ROWS: Final = 10
@@ -50,22 +48,11 @@ def drills(request: HttpRequest, slug: str) -> HttpResponseBase:
 
 def _ordered(request: HttpRequest, channel: Channel) -> HttpResponseBase:
     chosen = [fault for fault in Fault if fault.value in request.POST.getlist("fault")]
-    who = Caller(user=request.user)
-    sentence = f"Drill ({', '.join(chosen)}) ordered."
+    confirmed = request.POST.get("confirmed") == "1"
     try:
-        row = runner.order(
-            channel,
-            chosen,
-            by=who.name,
-            note=lambda: audit.write(who, channel, sentence, event=audit.Event.ORDER),
-            confirmed=request.POST.get("confirmed") == "1",
-        )
+        orders.place(channel, chosen, Caller(user=request.user), confirmed=confirmed)
     except DrillRefusedError as refusal:
         messages.error(request, str(refusal))
     else:
-        if enqueue("streams.tasks.run_drills", runner.HAND_ONS):
-            messages.success(request, f"The drill of {channel.name} is ordered.")
-        else:
-            runner.withdraw(row, UNREACHABLE)
-            messages.error(request, UNREACHABLE)
+        messages.success(request, f"The drill of {channel.name} is ordered.")
     return redirect("drills", channel.slug)

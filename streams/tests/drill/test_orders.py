@@ -19,7 +19,9 @@ from streams.drill import runner
 from streams.models import Channel, ChannelState, Drill, Incident, Run
 from streams.tests import rows
 from streamsite.accounts.models import AuditEntry
+from streamsite.api.permissions import KeyPermission
 from streamsite.processes.claims import this_process
+from streamsite.tests.api_calls import api_caller
 
 pytestmark = pytest.mark.django_db
 
@@ -138,3 +140,28 @@ def test_a_drill_whose_process_was_killed_is_closed_and_in_the_history(
     drill(channel, created_at=old)
     assert runner.close_abandoned() == 1
     assert "jobs" in Drill.objects.filter(created_at=old).get().note
+
+
+def test_the_api_orders_a_drill_and_returns_its_results(
+    client: Client, channel: Channel
+) -> None:
+    call = api_caller(client, KeyPermission.ADMIN)
+    path = "channels/demo/drills"
+    status, refused = call("POST", path, {"faults": ["hub"]})
+    assert (status, refused["status"]) == (409, 409)
+    assert "is not marked as a test channel" in refused["detail"]
+    assert call("POST", path, {"faults": ["moon"]})[0] == 422
+
+    status, ordered = call("POST", path, {"faults": ["hub"], "confirmed": True})
+    assert (status, ordered["status"]) == (202, "ordered")
+    assert OrmQ.objects.count() == 1
+    assert AuditEntry.objects.get(event="order").sentence == "Drill (hub) ordered."
+    measured = {"fault": "hub", "label": "Hub killed", "at": "2026-01-01T00:00:00Z"}
+    measured |= {"promise": "Back in 5 s.", "verdict": "kept", "reason": ""}
+    Drill.objects.update(results=[measured | {"within_s": 5.0, "measured": {"air": 1.9}}])
+    (row,) = call("GET", path)[1]["items"]
+    assert call("GET", f"{path}/{row['id']}") == (200, row)
+    assert row["results"][0]["measured"] == {"air": 1.9}
+    assert (
+        api_caller(client, KeyPermission.DOWNLOAD)("POST", path, {"faults": ["hub"]})[0] == 403
+    )
