@@ -32,10 +32,14 @@ export ENV_FILE=/dev/null
 "$python" -m streams.tests.bench_api
 # The memory of an installation with one, two and three channels on air, process by process.
 "$python" -m streamsite.tests.bench_memory
+# The CPU of 10, 25 and 50 channels beside as many bare loops of FFmpeg: half an hour.
+"$python" -m streams.tests.bench_cpu
 # Fifty channels started at once, and twenty absences of the supervisor: a quarter of an hour.
 "$python" -m streams.tests.bench_channels || status=$?
 "$python" -m streams.tests.bench_restarts || status=$?
 "$python" -m streams.tests.bench_pauses || status=$?
 # Two nodes in network namespaces, as root: twenty times one loses the database.
 "$python" -m streams.tests.bench_fence || status=$?
+# An hour in 1 GB of memory, as root.
+"$python" -m streamsite.tests.bench_small || status=$?
 exit $status

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from django.core.management.base import BaseCommand, CommandError
 
 from streams.models import Channel
+from streamsite.accounts.shell_user import shell_user
 from streamsite.api import audit
-from streamsite.management.shell_user import shell_user
 
 
 def noted(channel: Channel, order: str) -> Callable[[], None]:

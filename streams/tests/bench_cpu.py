@@ -73,7 +73,7 @@ def _measured(folder: Path, server: RtmpServer, seconds: int, numbers: tuple[int
     house_format = HouseFormat(1280, 720, 30, 3_000_000, 128_000)
     source = folder / "raw-1.mkv"
     clips.run(
-        *("-f", "lavfi", "-i", "testsrc2=s=1280x720:r=30,noise=alls=12:allf=t"),
+        *("-f", "lavfi", "-i", "testsrc2=s=1280x720:r=30,noise=c0s=12:c0f=t"),
         *("-f", "lavfi", "-i", clips.tone(1), "-t", str(LENGTH_S)),
         *("-c:v", "libx264", "-preset", "ultrafast", "-crf", "20", "-c:a", "pcm_s16le"),
         f"file:{source}",

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from streams.ingest import addresses, keys, report
 from streams.models import Broadcaster
+from streamsite.accounts.shell_user import shell_user
 from streamsite.api import audit
-from streamsite.management.shell_user import shell_user
 
 
 class Command(BaseCommand):

@@ -13,7 +13,7 @@ from streams.drill import runner
 from streams.drill.promises import NOT_POSSIBLE, PROMISES, Fault, Verdict
 from streams.drill.runner import DrillRefusedError, Result
 from streams.management.channel_command import ChannelCommand, noted
-from streamsite.management.shell_user import shell_user
+from streamsite.accounts.shell_user import shell_user
 
 #: Exit codes: a promise was missed; refused, or not everything could be measured.
 MISSED: Final = 1

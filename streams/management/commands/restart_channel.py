@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from streams.control import actions
 from streams.management.channel_command import ChannelCommand, noted
-from streamsite.management.shell_user import shell_user
+from streamsite.accounts.shell_user import shell_user
 
 
 class Command(ChannelCommand):

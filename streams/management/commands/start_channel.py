@@ -11,7 +11,7 @@ from streams.control import actions
 from streams.management.channel_command import ChannelCommand, noted
 from streams.models import Channel
 from streams.monitoring.report import ChannelReport, report
-from streamsite.management.shell_user import shell_user
+from streamsite.accounts.shell_user import shell_user
 
 #: Seconds between two polls: a worker writes its rows every 2 s.
 POLL_INTERVAL_S: Final = 0.25

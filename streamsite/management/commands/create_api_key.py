@@ -9,9 +9,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
 
+from streamsite.accounts.shell_user import shell_user
 from streamsite.api import audit, keys
 from streamsite.api.permissions import KeyPermission
-from streamsite.management.shell_user import shell_user
 
 
 class Command(BaseCommand):
