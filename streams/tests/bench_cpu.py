@@ -94,11 +94,11 @@ def _measured(folder: Path, server: RtmpServer, seconds: int, numbers: tuple[int
         finally:
             node.end()
         total = sum(parts.values())
-        each = {role: round(used / seconds / number * 100, 2) for role, used in parts.items()}
+        shares = {role: round(used / seconds / number * 100, 2) for role, used in parts.items()}
         print(
             f"{number} channels: {total / seconds:.1%} of a core, the bare loops "
             f"{plain / seconds:.1%}: {total / plain:.2f} times. Each: loop "
-            f"{plain / seconds / number:.2%}, {each}",
+            f"{plain / seconds / number:.2%}, {shares}",
             flush=True,
         )
 

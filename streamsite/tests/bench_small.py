@@ -87,11 +87,11 @@ def main(seconds: int = 3600) -> int:
         server = RtmpServer(folder / "rtmp", RTMP_MODULE)
         server.start()
         stack.callback(server.stop)
-        films = folder / "films"
-        films.mkdir()
-        _film(films / "film.mp4", 180)
-        _film(folder / "upload.mp4", 300)
-        web = stack.enter_context(web_site(films))
+        videos = folder / "videos"
+        videos.mkdir()
+        _video(videos / "film.mp4", 180)
+        _video(folder / "upload.mp4", 300)
+        web = stack.enter_context(web_site(videos))
         place = stack.enter_context(a_site(folder / "site"))
         clone = folder / "clone"
         subprocess.run(("git", "clone", "--quiet", ROOT, clone), check=True)
@@ -100,7 +100,7 @@ def main(seconds: int = 3600) -> int:
         )
 
 
-def _film(path: Path, seconds: int) -> None:
+def _video(path: Path, seconds: int) -> None:
     make(
         path,
         *lavfi(f"testsrc2=s=1920x1080:r=24:d={seconds}", f"sine=r=44100:d={seconds}"),
@@ -124,12 +124,14 @@ class Trial:
         self.key = self._typed("create_api_key", "bench", "--permissions", "FULL_ACCESS")
         answer = json.loads(self._typed("upload_media", str(upload), "--json"))
         pk = answer["uploaded"][0]["id"]
-        until(lambda: self._ask("GET", f"media/{pk}")["status"] == "probed", 300, "inspected")
-        playlist = self._ask("GET", "playlists")["items"][0]["id"]
-        self._ask("POST", f"playlists/{playlist}/entries", {"item_ids": [pk]})
-        prepare = partial(self._ask, "POST", f"media/{pk}/prepare", {"channel": "demo"})
+        until(
+            lambda: self._request("GET", f"media/{pk}")["status"] == "probed", 300, "inspected"
+        )
+        playlist = self._request("GET", "playlists")["items"][0]["id"]
+        self._request("POST", f"playlists/{playlist}/entries", {"item_ids": [pk]})
+        prepare = partial(self._request, "POST", f"media/{pk}/prepare", {"channel": "demo"})
         prepare()
-        job = self._ask("POST", "download", {"url": url})
+        job = self._request("POST", "download", {"url": url})
         while time.monotonic() - began < seconds:
             programs, whole = (size / 1e6 for size in self.group.used())
             elapsed = time.monotonic() - began
@@ -139,7 +141,7 @@ class Trial:
                 flush=True,
             )
             time.sleep(60)  # the measured period
-        copy, download = prepare(), self._ask("GET", f"status/{job['id']}")
+        copy, download = prepare(), self._request("GET", f"status/{job['id']}")
         sessions = self.server.sessions("k0")
         print(f"the copy: {copy}\nthe download: {download}\nsessions: {sessions}")
         jobs = (copy["status"], download["status"]) == ("ready", "done")
@@ -177,7 +179,7 @@ class Trial:
             text=True,
         ).stdout.splitlines()[-1]
 
-    def _ask(self, method: str, path: str, body: object = None) -> Any:
+    def _request(self, method: str, path: str, body: object = None) -> Any:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.place.port}/api/v1/{path}",
             data=None if body is None else json.dumps(body).encode(),
