@@ -50,7 +50,7 @@ migrations:
 bench: ## Takes the figures. Nothing else may run on this machine.
 	bash deploy/bench.sh
 
-docs: ## Writes the generated tables of deploy/api.md.
+docs: ## Writes the generated tables of the documents.
 	$(PYTHON) deploy/tables.py
 
 shell: ## Opens a Python shell with the models.

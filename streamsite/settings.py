@@ -53,7 +53,7 @@ def _default_run_dir() -> Path:
     return shm / f"streamsite-{os.getuid()}-{name}"
 
 
-RUN_DIR = env.folder("RUN_DIR") if env.text("RUN_DIR") else _default_run_dir()
+RUN_DIR = env.folder("RUN_DIR", otherwise=_default_run_dir())
 #: Bytes: what a socket's path (107, unix(7)) leaves beside "/wake.sock".
 LONGEST_RUN_DIR = 97
 if len(os.fsencode(RUN_DIR)) > LONGEST_RUN_DIR:
@@ -65,7 +65,7 @@ NODE_NAME = env.text("NODE_NAME") or socket.gethostname()
 
 # ---- the address -----------------------------------------------------------------------------
 HOST = env.text("HOST", "127.0.0.1")
-PORT = env.whole("PORT", 8000, 1, 65535)
+PORT = env.port("PORT", 8000)
 
 #: True: nobody named the hosts, but other machines are to reach it, so any name is taken.
 ANY_HOST = not env.text("ALLOWED_HOSTS") and not is_loopback(HOST)
@@ -76,7 +76,7 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or (
 # ---- Django ----------------------------------------------------------------------------------
 DEBUG = env.flag("DEBUG", default=False)
 DEFAULT_EXCEPTION_REPORTER_FILTER = "streamsite.http.error_pages.ShowNoValues"
-SECRET_KEY = env.text("SECRET_KEY") or kept(DATA_DIR / "secret_key", new_django_key)
+SECRET_KEY = env.secret("SECRET_KEY").reveal() or kept(DATA_DIR / "secret_key", new_django_key)
 FIELD_KEYS_GIVEN = bool(env.text("FIELD_KEYS"))
 FIELD_KEYS = env.keys("FIELD_KEYS", lambda: kept(DATA_DIR / "field_key", new_field_key))
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
@@ -176,10 +176,12 @@ TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [_NINJA / "static"]
-STATIC_ROOT = env.folder("STATIC_ROOT") if env.text("STATIC_ROOT") else DATA_DIR / "static"
+STATIC_ROOT = env.folder("STATIC_ROOT", otherwise=DATA_DIR / "static")
 SESSION_ENGINE = "streamsite.accounts.session_store"
 #: Seconds without activity after which a login is over.
-SESSION_COOKIE_AGE = env.whole("SESSION_IDLE_MINUTES", 12 * 60, 5, 366 * 24 * 60) * 60
+SESSION_COOKIE_AGE = (
+    env.whole("SESSION_IDLE_MINUTES", 12 * 60, 5, 366 * 24 * 60, "minutes") * 60
+)
 #: Roles whose users must have a second factor; "all": everybody.
 SECOND_FACTOR_ROLES = env.words("SECOND_FACTOR_ROLES")
 # As `streamsite.accounts.roles` has them.
@@ -213,7 +215,9 @@ AXES_IPWARE_PROXY_COUNT = 0
 AXES_IPWARE_META_PRECEDENCE_ORDER = ["REMOTE_ADDR"]
 
 #: Requests to the API from one address; each key has a limit of its own besides.
-API_REQUESTS_PER_MINUTE = env.whole("API_REQUESTS_PER_MINUTE", 1200, 1, 10_000_000)
+API_REQUESTS_PER_MINUTE = env.whole(
+    "API_REQUESTS_PER_MINUTE", 1200, 1, 10_000_000, "requests a minute"
+)
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -284,7 +288,7 @@ STORAGE_ENDPOINT_URL = env.url("STORAGE_ENDPOINT_URL", "", ("https://", "http://
 STORAGE_ACCESS_KEY_ID = env.text("STORAGE_ACCESS_KEY_ID")
 STORAGE_SECRET_ACCESS_KEY = env.secret("STORAGE_SECRET_ACCESS_KEY")
 #: The folder of STORAGE_PROVIDER=local.
-MEDIA_ROOT = env.folder("MEDIA_FOLDER") if env.text("MEDIA_FOLDER") else DATA_DIR / "media"
+MEDIA_ROOT = env.folder("MEDIA_FOLDER", otherwise=DATA_DIR / "media")
 if STORAGE_PROVIDER == "local":
     # Not one that was named: it may be a disk that is not mounted.
     if not env.text("MEDIA_FOLDER"):
@@ -321,14 +325,14 @@ else:
             "address R2 shows for your account, https://<ACCOUNT>.r2.cloudflarestorage.com."
         )
 #: Minutes from the start of one sync by schedule to the next; 0: never.
-SYNC_MINUTES = env.whole("SYNC_MINUTES", 60, 0, 10080)
+SYNC_MINUTES = env.whole("SYNC_MINUTES", 60, 0, 10080, "minutes")
 #: Files of other kinds are not taken into the library.
 MEDIA_EXTENSIONS = [
-    word.strip().lower().lstrip(".")
-    for word in env.text(
+    word.lower().lstrip(".")
+    for word in env.words(
         "MEDIA_EXTENSIONS",
         "3g2,3gp,asf,avi,flv,m2ts,m4v,mkv,mov,mp4,mpeg,mpg,mts,mxf,ogv,ts,webm,wmv",
-    ).split(",")
+    )
 ]
 STORAGES = {
     # Django demands one. The library's is media_library.storage.
@@ -341,8 +345,8 @@ STORAGES = {
 }
 
 #: The next items are fetched from the bucket to this folder; 0: none are.
-CACHE_DIR = env.folder("CACHE_DIR") if env.text("CACHE_DIR") else DATA_DIR / "cache"
-CACHE_SIZE_GB = env.whole("CACHE_SIZE_GB", 10, 0, 1_000_000)
+CACHE_DIR = env.folder("CACHE_DIR", otherwise=DATA_DIR / "cache")
+CACHE_SIZE_GB = env.whole("CACHE_SIZE_GB", 10, 0, 1_000_000, "GB")
 
 # ---- playout ---------------------------------------------------------------------------------
 FFMPEG_PATH = env.text("FFMPEG_PATH", "ffmpeg")
@@ -352,8 +356,8 @@ FFPROBE_PATH = str(Path(FFMPEG_PATH).with_name("ffprobe")) if "/" in FFMPEG_PATH
 HLS_ACCEL = env.flag("HLS_ACCEL", default=False)
 #: The number of the group that may read the preview's folders, for nginx; None: no other group.
 HLS_GROUP = env.group("HLS_GROUP")
-WORKER_RETRY_DELAY = env.whole("WORKER_RETRY_DELAY", 30, 1, 3600)
-WORKER_MAX_RETRIES = env.whole("WORKER_MAX_RETRIES", 3, 1, 1000)
+WORKER_RETRY_DELAY = env.whole("WORKER_RETRY_DELAY", 30, 1, 3600, "seconds")
+WORKER_MAX_RETRIES = env.whole("WORKER_MAX_RETRIES", 3, 1, 1000, "failures")
 WORKER_GIVE_UP = env.flag("WORKER_GIVE_UP", default=False)
 YOUTUBE_RTMP_URL = env.url(
     "YOUTUBE_RTMP_URL", "rtmps://a.rtmps.youtube.com:443/live2", ("rtmp://", "rtmps://")
@@ -372,8 +376,8 @@ INGEST_READ_TOKEN = env.secret("INGEST_READ_TOKEN")
 INGEST_RTMP_URL = env.url("INGEST_RTMP_URL", "rtmp://127.0.0.1", ("rtmp://", "rtmps://"))
 INGEST_RTSP_URL = env.url("INGEST_RTSP_URL", "rtsp://127.0.0.1:8554", ("rtsp://", "rtsps://"))
 #: MediaMTX's ports, as its addresses are shown.
-INGEST_SRT_PORT = env.whole("INGEST_SRT_PORT", 8890, 1, 65535)
-INGEST_WEBRTC_PORT = env.whole("INGEST_WEBRTC_PORT", 8889, 1, 65535)
+INGEST_SRT_PORT = env.port("INGEST_SRT_PORT", 8890)
+INGEST_WEBRTC_PORT = env.port("INGEST_WEBRTC_PORT", 8889)
 #: A broadcaster who publishes with another of their keys replaces the live stream, instead
 #: of being refused.
 INGEST_REPLACE = env.flag("INGEST_REPLACE", default=False)
@@ -438,7 +442,7 @@ if ALERT_WEBHOOK and not (
 #: Endpoints of webhooks may be in this machine's own networks.
 WEBHOOK_PRIVATE_TARGETS = env.flag("WEBHOOK_PRIVATE_TARGETS", default=False)
 EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
-EMAIL_PORT = env.whole("EMAIL_PORT", 25, 1, 65535)
+EMAIL_PORT = env.port("EMAIL_PORT", 25)
 EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
 #: Only streamsite.notifications.channels shows it, to the connection.
 EMAIL_HOST_PASSWORD = env.secret("EMAIL_HOST_PASSWORD")
@@ -455,8 +459,10 @@ ADMIN_PASSWORD = env.secret("ADMIN_PASSWORD")
 YOUTUBE_STREAM_KEY = env.secret("YOUTUBE_STREAM_KEY")
 
 # ---- library ---------------------------------------------------------------------------------
-PREPARE_JOBS = env.whole("PREPARE_JOBS", 0, 0, 64) or max(1, (os.cpu_count() or 1) // 2)
-PROBE_JOBS = env.whole("PROBE_JOBS", 1, 1, 64)
+PREPARE_JOBS = env.whole("PREPARE_JOBS", 0, 0, 64, "items") or max(
+    1, (os.cpu_count() or 1) // 2
+)
+PROBE_JOBS = env.whole("PROBE_JOBS", 1, 1, 64, "items")
 
 # ---- what is removed, and when ---------------------------------------------------------------
 try:
@@ -468,12 +474,10 @@ except ValueError as _error:
 # ---- backups ---------------------------------------------------------------------------------
 #: Where a job puts backups: "folder", "bucket", both or nowhere.
 BACKUP_TO = env.words("BACKUP_TO")
-BACKUP_HOURS = env.whole("BACKUP_HOURS", 24, 1, 720)
+BACKUP_HOURS = env.whole("BACKUP_HOURS", 24, 1, 720, "hours")
 #: How many are kept in each place.
-BACKUP_KEEP = env.whole("BACKUP_KEEP", 7, 1, 1000)
-BACKUP_FOLDER = (
-    env.folder("BACKUP_FOLDER") if env.text("BACKUP_FOLDER") else DATA_DIR / "backups"
-)
+BACKUP_KEEP = env.whole("BACKUP_KEEP", 7, 1, 1000, "backups")
+BACKUP_FOLDER = env.folder("BACKUP_FOLDER", otherwise=DATA_DIR / "backups")
 BACKUP_PASSPHRASE = env.secret("BACKUP_PASSPHRASE")
 if set(BACKUP_TO) - {"folder", "bucket"}:
     raise ImproperlyConfigured(
@@ -491,15 +495,15 @@ if "bucket" in BACKUP_TO and STORAGE_PROVIDER == "local":
 
 # ---- downloads -------------------------------------------------------------------------------
 #: Downloads at once on this machine.
-DOWNLOAD_JOBS = env.whole("DOWNLOAD_JOBS", 2, 1, 16)
-DOWNLOAD_MAX_GB = env.whole("DOWNLOAD_MAX_GB", 20, 1, 10_000)
+DOWNLOAD_JOBS = env.whole("DOWNLOAD_JOBS", 2, 1, 16, "downloads")
+DOWNLOAD_MAX_GB = env.whole("DOWNLOAD_MAX_GB", 20, 1, 10_000, "GB")
 #: Quota of each user and each key, in 30 days; 0: no quota.
-DOWNLOAD_QUOTA_GB = env.whole("DOWNLOAD_QUOTA_GB", 0, 0, 1_000_000)
+DOWNLOAD_QUOTA_GB = env.whole("DOWNLOAD_QUOTA_GB", 0, 0, 1_000_000, "GB")
 DOWNLOAD_PORTS = env.ports("DOWNLOAD_PORTS", "80,443,8080,8443")
 #: Networks that downloads may reach though they are not of the open internet.
 DOWNLOAD_NETWORKS = env.networks("DOWNLOAD_NETWORKS")
 #: Premieres that are further away are not waited for.
-DOWNLOAD_WAIT_DAYS = env.whole("DOWNLOAD_WAIT_DAYS", 30, 0, 365)
+DOWNLOAD_WAIT_DAYS = env.whole("DOWNLOAD_WAIT_DAYS", 30, 0, 365, "days")
 #: A server that speaks LibreTranslate's API: translates subtitles, where people ask for it.
 LIBRETRANSLATE_URL = env.url("LIBRETRANSLATE_URL", "", ("https://", "http://"))
 LIBRETRANSLATE_KEY = env.secret("LIBRETRANSLATE_KEY")

@@ -72,6 +72,8 @@ class Environment:
         }
         #: Every name that was asked for, with its default as one would type it.
         self.defaults: dict[str, str] = {}
+        #: What may stand there, by the same names: deploy/settings.md shows it.
+        self.kinds: dict[str, str] = {}
 
     def _read(self, name: str, default: str, read: Callable[[str], T], expected: str) -> T:
         given = self.text(name, default)
@@ -84,19 +86,28 @@ class Environment:
 
     def text(self, name: str, default: str = "") -> str:
         self.defaults[name] = default
+        self.kinds.setdefault(name, "text")
         return self._values.get(name, "").strip() or default
 
     def secret(self, name: str) -> Secret:
+        self.kinds[name] = "secret"
         return Secret(self.text(name))
 
     def flag(self, name: str, *, default: bool) -> bool:
         values = {"true": True, "1": True, "yes": True, "on": True}
+        self.kinds[name] = "`true`, `false`"
         values |= {"false": False, "0": False, "no": False, "off": False}
         return self._read(
             name, str(default).lower(), lambda given: values[given.lower()], "true or false"
         )
 
-    def whole(self, name: str, default: int, least: int, most: int) -> int:
+    def port(self, name: str, default: int) -> int:
+        return self.whole(name, default, 1, 65535, "(port)")
+
+    def whole(self, name: str, default: int, least: int, most: int, unit: str = "") -> int:
+        """A whole number; `unit` is what it counts."""
+        self.kinds[name] = f"{least} to {most} {unit}"
+
         def read(given: str) -> int:
             value = int(given)
             if not least <= value <= most:
@@ -111,6 +122,7 @@ class Environment:
                 raise ValueError(name)
             return given
 
+        self.kinds[name] = ", ".join(f"`{choice}`" for choice in choices)
         return self._read(name, default, read, "one of " + ", ".join(choices))
 
     def time_zone(self, name: str, default: str) -> str:
@@ -119,18 +131,21 @@ class Environment:
                 raise ValueError(name)
             return given
 
+        self.kinds[name] = "a time zone"
         return self._read(name, default, read, "a time zone's name, such as Europe/London")
 
     def url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
         """An address, which may hold a password: a wrong one is told without its value."""
         given = self.text(name, default)
+        self.kinds[name] = "an address: " + ", ".join(f"`{scheme}`" for scheme in schemes)
         if given and not given.startswith(schemes):
             raise ImproperlyConfigured(f"{name} must begin with {' or '.join(schemes)}.")
         return given
 
-    def words(self, name: str) -> list[str]:
+    def words(self, name: str, default: str = "") -> list[str]:
         """A comma-separated list."""
-        return [word.strip() for word in self.text(name).split(",") if word.strip()]
+        self.kinds[name] = "words with commas between"
+        return [word.strip() for word in self.text(name, default).split(",") if word.strip()]
 
     def ports(self, name: str, default: str) -> tuple[int, ...]:
         def read(given: str) -> tuple[int, ...]:
@@ -139,6 +154,7 @@ class Environment:
                 raise ValueError(name)
             return ports
 
+        self.kinds[name] = "ports with commas between"
         return self._read(name, default, read, "port numbers with commas between")
 
     def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -146,11 +162,13 @@ class Environment:
             words = [word.strip() for word in given.split(",") if word.strip()]
             return tuple(ip_network(word) for word in words)
 
+        self.kinds[name] = "networks with commas between"
         return self._read(name, "", read, "networks with commas between, such as 10.1.0.0/16")
 
     def group(self, name: str) -> int | None:
         """The number of a group of this machine; None where none is named."""
         given = self.text(name)
+        self.kinds[name] = "a group of this machine"
         try:
             return grp.getgrnam(given).gr_gid if given else None
         except KeyError:
@@ -159,13 +177,18 @@ class Environment:
                 f"{given}"
             ) from None
 
-    def folder(self, name: str, default: str = "") -> Path:
-        """A folder; a relative one lies in the project's. `.` where it is empty."""
-        return self.base / Path(self.text(name, default)).expanduser()
+    def folder(self, name: str, default: str = "", *, otherwise: Path | None = None) -> Path:
+        """A folder; a relative one lies in the project's. `otherwise`: where it is empty."""
+        given = self.text(name, default)
+        self.kinds[name] = "a folder"
+        if not given and otherwise is not None:
+            return otherwise
+        return self.base / Path(given).expanduser()
 
     def keys(self, name: str, fallback: Callable[[], str]) -> list[str]:
         """Fernet keys: the first encrypts, all of them decrypt."""
         keys = self.words(name) or fallback().split(",")
+        self.kinds[name] = "secrets with commas between"
         for key in keys:
             try:
                 Fernet(key)
@@ -180,6 +203,7 @@ class Environment:
     def database(self, name: str, fallback: Path) -> dict[str, Any]:
         """Django's form of the database's address; an SQLite file at `fallback` without one."""
         given = self.url(name, "", DATABASE_SCHEMES)
+        self.kinds[name] = f"a secret {self.kinds[name]}".replace(" an ", " ")
         database: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": fallback}
         if given:
             try:

@@ -14,8 +14,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 from streamsite import settings as site
 from streamsite.config.env import Environment, kept, made
+from streamsite.site import settings_table
 
 ROOT = Path(__file__).parents[3]
+SETTINGS_PAGE = ROOT / "deploy/settings.md"
 WRONG = {
     "PORT": ("eighty", "PORT is 'eighty', but must be a whole number from 1 to 65535."),
     "WORKER_RETRY_DELAY": ("0", "WORKER_RETRY_DELAY is '0', but must be a whole number"),
@@ -114,6 +116,52 @@ def test_example_lists_every_setting_with_its_default() -> None:
     )
     requests = dict(site.env.defaults)
     assert listed == requests
+
+
+def test_document_is_what_the_program_reads() -> None:
+    """`make docs` writes it."""
+    table = settings_table.as_markdown()
+    assert f"\n\n{table}\n\n" in SETTINGS_PAGE.read_text()
+    listed = re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)
+    assert sorted(listed) == sorted(site.env.defaults)
+
+
+def test_every_setting_has_values_a_unit_and_a_meaning() -> None:
+    for _, name, meaning in settings_table.meanings((ROOT / ".env.example").read_text()):
+        kind = site.env.kinds[name]
+        assert meaning, f"{name} has no comment of its own in .env.example"
+        if re.match(r"\d+ to \d+", kind):
+            assert re.fullmatch(r"\d+ to \d+ [A-Za-z()].*", kind), f"{name} has no unit"
+
+
+#: Names that the program sets for its own processes, and those of the machine or of Django.
+INTERNAL = {
+    *("Q_CLUSTER_NAME", "STREAMSITE_READY_FD", "DJANGO_SETTINGS_MODULE"),
+    *("PATH", "PORT", "RUN_DIR"),
+}
+
+
+def names_read() -> set[str]:
+    """Names that the code reads from the environment past `streamsite.config.env`."""
+    listed = subprocess.run(
+        ("git", "ls-files", "*.py"), cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    read = set()
+    for path in listed:
+        if "tests/" not in path and path != "conftest.py":
+            text = (ROOT / path).read_text()
+            read |= set(re.findall(r"os\.environ(?:\.\w+\(|\[)\"(\w+)\"", text))
+            read |= set(re.findall(r"given\.get\(\"([A-Z_]+)\"", text))
+    return read
+
+
+def test_names_of_the_environment_alone_are_in_the_document() -> None:
+    listed = set(
+        re.findall(r"`([A-Z_]+)`", SETTINGS_PAGE.read_text().rpartition("| Name |")[2])
+    )
+    # Libraries read these, and deploy/common.sh.
+    elsewhere = {"AWS_CA_BUNDLE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PYTHON"}
+    assert names_read() - INTERNAL == listed - elsewhere - {"Q_BROKER_URL"}
 
 
 def test_file_speaks_where_the_environment_is_silent(tmp_path: Path) -> None:
