@@ -117,7 +117,7 @@ def _template(config: pytest.Config) -> Path:
     return folder / f"{digest.hexdigest()[:20]}.sqlite3"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def migrated(pytestconfig: pytest.Config) -> Path:
     """A SQLite file with all migrations, to be copied."""
     if not _in_a_file():

@@ -214,8 +214,10 @@ def follow(
     status, _, headers = site.request("GET", static[1].decode() if static else "/static/")
     must(status == 200 and "immutable" in headers.get("Cache-Control", ""), "and static files")
 
-    by_document = f"cd /srv/streamsite\n{result['A new version'][1]}"
-    on_air(machine, result, site, work, by_document if by_hand else UPGRADE, upgrades)
+    by_script, by_typing = result["A new version"]
+    must(by_script == UPGRADE, "the document names deploy/upgrade.sh")
+    command = f"cd /srv/streamsite\n{by_typing}" if by_hand else by_script
+    on_air(machine, result, site, work, command, upgrades)
 
 
 def on_air(

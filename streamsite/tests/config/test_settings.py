@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from streamsite import settings as site
 from streamsite.config.env import Environment, kept, made
 from streamsite.site import settings_table
+from streamsite.tests.documents.blocks import Block, blocks
 
 ROOT = Path(__file__).parents[3]
 SETTINGS_PAGE = ROOT / "deploy/settings.md"
@@ -184,17 +185,14 @@ def test_a_comment_behind_a_value_is_reported_before_it_becomes_a_part_of_it(
     assert (env.text("ADMIN_PASSWORD"), env.text("NODE_NAME")) == ("a # b", "a#b")
 
 
-@pytest.mark.parametrize("document", ["README.md", *sorted(
-    str(path.relative_to(ROOT)) for path in (ROOT / "deploy").glob("*.md")
-)])  # fmt: skip
-def test_settings_in_the_documents_can_be_copied(document: str, tmp_path: Path) -> None:
-    text = (ROOT / document).read_text()
-    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    for block in blocks:
-        lines = block.splitlines()
-        if all(re.match(r"#|[A-Z_]+=", line) for line in lines):
-            (tmp_path / ".env").write_text(block)
-            Environment(tmp_path, {})
+@pytest.mark.parametrize(
+    "block", [b for b in blocks() if b.language == "ini"], ids=lambda block: block.place
+)
+def test_settings_in_the_documents_can_be_copied(block: Block, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"{block.text}\n")
+    Environment(tmp_path, {})
+    names = set(re.findall(r"^([A-Z_]+)=", block.text, re.MULTILINE))
+    assert names <= set(site.env.defaults)
 
 
 def test_file_reaches_no_child(tmp_path: Path) -> None:
