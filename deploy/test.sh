@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/common.sh
 
 # The server that records, the browser that clicks, and the tools `make check` calls.
-want_packages ffmpeg nginx libnginx-mod-rtmp chromium chromium-driver git make shellcheck
+want_packages ffmpeg nginx libnginx-mod-rtmp chromium chromium-driver curl git make shellcheck
 want_environment requirements-dev.txt
 # Programs that tests start would compile all modules at each start: a second of CPU.
 unset PYTHONDONTWRITEBYTECODE

@@ -47,7 +47,7 @@
   function refused() {
     const { origin } = root.dataset;
     if (!origin) return "The server can't be reached.";
-    return `The bucket at ${origin} can't be reached, or does not allow uploads from ${location.origin}: see “Uploads from the browser” in deploy/README.md for the required CORS rule.`;
+    return `The bucket at ${origin} can't be reached, or does not allow uploads from ${location.origin}: see “By the browser” in deploy/upload.md for the required CORS rule.`;
   }
 
   class Upload {

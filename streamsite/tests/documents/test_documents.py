@@ -103,6 +103,12 @@ def test_quoted_sentences_are_the_products_own(page: str) -> None:
     assert missing == []
 
 
+def test_documents_that_the_program_names_are_there() -> None:
+    scripts = [path.read_text() for path in ROOT.glob("*/static/*/*.js")]
+    named = set(re.findall(r"deploy/[\w/]+\.md", "\n".join((sentences(), *scripts))))
+    assert {"deploy/README.md", "deploy/upload.md"} <= named <= set(PAGES)
+
+
 def test_presets_are_those_of_the_outputs() -> None:
     text = (ROOT / "deploy/platforms.md").read_text()
     table = text.partition("| Platform |")[2].partition("\n\n")[0]
