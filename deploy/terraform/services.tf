@@ -127,6 +127,8 @@ resource "aws_ecs_cluster" "this" {
     name  = "containerInsights"
     value = "enabled"
   }
+  # It would be made by itself, and kept for ever.
+  depends_on = [aws_cloudwatch_log_group.insights]
 }
 
 resource "aws_ecs_task_definition" "this" {

@@ -46,7 +46,7 @@ variable "playout_image" {
 variable "nginx_image" {
   description = "The image of the nginx before the pages."
   type        = string
-  default     = "public.ecr.aws/nginx/nginx:1.28"
+  default     = "public.ecr.aws/docker/library/nginx:1.28"
 }
 
 variable "architecture" {
