@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from server_machine import Machine, commit, must, until
+from server_machine import Machine, commit, git, must, report, until
 from server_site import Site
 
 KEY: Final = "k3y-of-the-server-test"
@@ -125,3 +125,14 @@ def broken_releases(machine: Machine) -> None:
         must(machine.run("realpath /srv/streamsite") == before, "the old one stays")
         path.write_text(whole)
         commit(machine.repository, "mended")
+
+
+def to_older_version(machine: Machine, script: str) -> None:
+    """Goes back to the version that was installed first, by its tag; `script` names v0.1.0."""
+    report("an older version while on air")
+    first = git(machine.repository, "rev-list", "--max-parents=0", "HEAD").strip()
+    git(machine.repository, "tag", "v0.1.0", first)
+    output = machine.run(script, seconds=900)
+    must("v0.1.0 runs" in output, f"the older version runs {output[-500:]}")
+    now = machine.run("git -C /srv/streamsite rev-parse HEAD").strip()
+    must(now == first, "and it is the one of the tag")

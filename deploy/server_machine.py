@@ -276,9 +276,11 @@ def made_repository(work: Path) -> Path:
     return path
 
 
-def git(path: Path, *words: str) -> None:
+def git(path: Path, *words: str) -> str:
+    """Returns what git prints."""
     who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-    subprocess.run(("git", *who, "-C", str(path), *words), check=True, capture_output=True)
+    argv = ("git", *who, "-C", str(path), *words)
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
 
 def commit(path: Path, what: str) -> None:

@@ -19,7 +19,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from server_air import KEY, UPGRADE, anomalies, broken_releases, grows, sink, upgrade
+from server_air import (
+    KEY,
+    UPGRADE,
+    anomalies,
+    broken_releases,
+    grows,
+    sink,
+    to_older_version,
+    upgrade,
+)
 from server_machine import (
     RELEASES,
     ROOT,
@@ -268,6 +277,9 @@ def on_air(
             grows(received)
         if command == UPGRADE:
             broken_releases(machine)
+            grows(received)
+            back = blocks((DOCUMENT.parent / "rollback.md").read_text())
+            to_older_version(machine, back["To an older version, later"][0])
             grows(received)
         until(lambda: site.state() == "on_air", 90, "the channel is on the air")
         grows(received)
