@@ -17,7 +17,7 @@ LANGUAGES: Final = {"sh", "ini", "json", "nginx", "python", "yaml", "hcl", "text
 PAGES: Final = [str(path.relative_to(ROOT)) for path in documents()]
 
 
-def test_a_block_says_in_which_language_it_is() -> None:
+def test_a_block_names_its_language() -> None:
     assert [block.place for block in blocks() if block.language not in LANGUAGES] == []
 
 
