@@ -62,6 +62,8 @@ if len(os.fsencode(RUN_DIR)) > LONGEST_RUN_DIR:
         f"has at most {LONGEST_RUN_DIR} bytes."
     )
 NODE_NAME = env.text("NODE_NAME") or socket.gethostname()
+#: A channel takes some 2 % of a core: the rest is for starts, live feeds and jobs.
+MAX_CHANNELS = env.whole("MAX_CHANNELS", 0, 0, 10_000) or 20 * (os.cpu_count() or 1)
 
 # ---- the address -----------------------------------------------------------------------------
 HOST = env.text("HOST", "127.0.0.1")

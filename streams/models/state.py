@@ -28,13 +28,33 @@ class Node(models.Model):
         "users.",
     )
     started_at = models.DateTimeField(null=True)
-    seen_at = models.DateTimeField(null=True)
+    seen_at = models.DateTimeField(
+        null=True, help_text="The last report, by the database server's clock."
+    )
+    max_channels = models.PositiveIntegerField(
+        null=True, help_text="Channels that it may play (MAX_CHANNELS on the node)."
+    )
+    clock_ahead = models.FloatField(
+        null=True,
+        help_text="Seconds by which its clock is ahead of the database server's.",
+    )
+    # Ordered by people; the node carries it out.
+    drain_ordered_at = models.DateTimeField(null=True)
+    # The default of the database: until its restart, the version before adds rows without it.
+    drain_ordered_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    lost_at = models.DateTimeField(null=True, help_text="When its silence was reported.")
 
     class Meta:
         ordering: ClassVar = ["name"]
+        permissions: ClassVar = [("drain_node", "Can drain nodes and end their drain")]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def drains(self) -> bool:
+        """Whether it is ordered to give its channels away."""
+        return self.drain_ordered_at is not None
 
 
 class ChannelState(models.Model):
@@ -46,6 +66,14 @@ class ChannelState(models.Model):
     owner = models.CharField(max_length=128, blank=True, help_text="The node that plays it.")
     epoch = models.PositiveBigIntegerField(default=0, help_text="Increases with every claim.")
     lease_until = models.DateTimeField(null=True)
+    # The default of the database: until its restart, the version before adds rows without it.
+    released_by = models.CharField(
+        max_length=128,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The node that gave it away between two items; empty once another plays it.",
+    )
 
     state = models.CharField(
         max_length=16,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Final
 
 from django.conf import settings
@@ -16,6 +17,7 @@ from django.utils import timezone
 
 from streams.control.on_air_schedule import Timetable
 from streams.node.preflight_runner import Preflights
+from streams.node.presence import clock_ahead
 from streams.wake import wake_supervisor
 from streamsite.processes.repeating import repeating
 
@@ -33,7 +35,9 @@ def background_work() -> Iterator[Preflights]:
 
     def tick() -> None:
         nonlocal due
-        now, mono = timezone.now(), time.monotonic()
+        # All nodes keep the hours by the same clock.
+        now = timezone.now() - timedelta(seconds=clock_ahead())
+        mono = time.monotonic()
         timetable.tick(now, mono)
         if preflights.requested.is_set() or mono >= due:
             due = mono + PREFLIGHT_INTERVAL_S

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from math import inf
 from typing import Any, Final
 
 import structlog
@@ -37,6 +38,7 @@ from streams.monitoring.preflight import ffmpeg_hides_keys
 from streams.node import history_writer, state_writer
 from streams.node.observed import Observed
 from streams.node.preflight_runner import Preflights, runs_already
+from streams.node.presence import Presence, clock_ahead
 from streams.node.slate_maker import BEING_MADE, SlateMaker
 from streams.node.sources import Sources
 from streams.planning import plans
@@ -53,9 +55,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: A claim that was not renewed for so long may be taken by another node.
 LEASE: Final = timedelta(seconds=LEASE_S)
-#: Seconds for which another node counts as present after it was seen. This does not change
-#: while the database is unreachable.
-PEER_S: Final = 600.0
 #: Maximum age in seconds of cached outputs and house formats. Orders are read every time.
 ORDERS_MAX_AGE_S: Final = 5.0
 NO_INGEST: Final = IngestState()
@@ -113,19 +112,20 @@ class NodeLedger:
         self._read = 0.0
         self._answer: dict[int, Assignment] = {}
         self.claims = Claims()
-        self._peers = Observed[str]()
+        self._presence = Presence(node, settings.MAX_CHANNELS)
+        self._about: dict[str, Any] = {}
         self._leases = Observed[int]()
         self._exchanged = float("-inf")
 
     def _facts(self, now: datetime) -> dict[str, Any]:
-        """Return this node's facts at its start. Runs FFmpeg, which takes half a second."""
+        """Return this node's facts. The first time runs FFmpeg, which takes half a second."""
         return {
             "pid": os.getpid(),
             "version": settings.VERSION,
             "ffmpeg": ffmpeg_version(settings.FFMPEG_PATH),
             "hides_keys": ffmpeg_hides_keys(),
+            "max_channels": settings.MAX_CHANNELS,
             "started_at": now,
-            "seen_at": now,
         }
 
     def exchange(
@@ -134,12 +134,15 @@ class NodeLedger:
         if not connection.in_atomic_block:
             # A connection that broke, or is old enough, is reopened.
             close_old_connections()
-        now = when(at)
+        ahead = clock_ahead()
+        # What the engine has not corrected yet.
+        now = when(at - ahead + self.claims.clock_ahead)
         if self._mono() - self._exchanged > LEASE_S / 2:
             # Claims may have been renewed unobserved meanwhile.
             self._leases.clear()
         # All slow work comes before the transaction, which holds SQLite's only write lock.
-        facts = {"seen_at": now} if self._begun else self._facts(now)
+        self._about = self._about or self._facts(now)
+        report = {"seen_at": now, "clock_ahead": ahead}
         owned = Exists(TakeoverRight.objects.filter(channel=OuterRef("pk")))
         ordered = Channel.objects.filter(desired_state=Channel.DesiredState.ON).order_by("pk")
         orders = tuple(ordered.annotate(live=owned).values_list(*_ORDER))
@@ -154,28 +157,33 @@ class NodeLedger:
         live = [pk for pk, *_, live in orders if live]
         wishes = takeover_rights.wishes(list(ordered.filter(pk__in=live)), now) if live else {}
         with self._as_committed(), transaction.atomic():
+            facts = report if self._begun else self._about | report
             if not Node.objects.filter(name=self.node).update(**facts):
-                Node.objects.create(name=self.node, **facts)
+                # The first report, or somebody has removed it from the list.
+                Node.objects.create(name=self.node, **self._about | report)
             kept = {
                 snapshot.channel
                 for snapshot in snapshots
                 if self._write_snapshot(snapshot, now)
             }
             self._write_notes(notes)
-            shared = self._shared(now)
+            shared = self._presence.read(now, self._mono())
             if stale or kept != {pk for pk, *_ in orders}:
                 playing = {snapshot.channel for snapshot in snapshots}
                 # Cleared first: if this fails, the old answer must not be returned again.
                 self._orders = None
                 self._answer = self._assign(playing, kept, now)
                 transaction.on_commit(partial(self._remember, orders))
+            ends = {shot.channel: shot.now_until or inf for shot in snapshots}
+            mine = {pk: ends[pk] for pk in kept & self._answer.keys()}
+            leaving = self._presence.leaving(mine, self._mono())
         self._begun = True
         self._exchanged = self._mono()
         self.claims = Claims(
-            shared, frozenset({snapshot.channel for snapshot in snapshots} - kept)
+            shared, frozenset({snapshot.channel for snapshot in snapshots} - kept), ahead
         )
         self._answer = {
-            pk: replace(assignment, ingest=wishes.get(pk, NO_INGEST))
+            pk: replace(assignment, ingest=wishes.get(pk, NO_INGEST), leaves=pk in leaving)
             for pk, assignment in self._answer.items()
         }
         if self._sources is not None:
@@ -225,6 +233,9 @@ class NodeLedger:
             .select_related("state")
             .prefetch_related("outputs")
         )
+        free = [channel.pk for channel in ordered if self._unclaimed(channel)]
+        ours = self._presence.claimed(free, self._mono())
+        elsewhere = set(free) - ours
         runs = {run.channel_id: run for run in Run.objects.filter(ended_at=None)}
         if runs.keys() - {channel.pk for channel in ordered} - playing:
             self._close_stopped(playing, now)
@@ -235,6 +246,9 @@ class NodeLedger:
             mine = channel.pk in self._epochs
             if held and mine and run is not None and run.held_by:
                 # The claim is not renewed: another node may have what this one lacks.
+                continue
+            if channel.pk in elsewhere:
+                self._epochs.pop(channel.pk, None)
                 continue
             state = channel.state if channel.pk in kept else self._claimed(channel, now)
             if state is None or held:
@@ -264,13 +278,10 @@ class NodeLedger:
             if state is not None and self._free(state):
                 self._end_run(run.channel_id, run.pk, now, "stopped")
 
-    def _shared(self, now: datetime) -> bool:
-        """Whether other nodes use the database: any that has recently reported."""
-        rows = Node.objects.exclude(name=self.node).exclude(seen_at=None)
-        for name, seen in rows.values_list("name", "seen_at"):
-            recent = seen is not None and abs((now - seen).total_seconds()) < PEER_S
-            self._peers.see(name, seen, self._mono(), age=0.0 if recent else PEER_S)
-        return any(age < PEER_S for age in self._peers.ages(self._mono()))
+    def _unclaimed(self, channel: Channel) -> bool:
+        """Whether any node may claim it. What was ours runs here still, perhaps."""
+        state: ChannelState | None = getattr(channel, "state", None)
+        return state is None or (state.owner != self.node and self._free(state))
 
     def _free(self, state: ChannelState) -> bool:
         """Whether the channel may be claimed: unowned, ours, or not renewed for `LEASE`.
@@ -375,6 +386,7 @@ class NodeLedger:
             skips=channel.skips,
             skips_done=state.skips_done,
             cursors=plans.seen_cursors(state),
+            released_by=state.released_by,
             measured_at=state.measured_at.timestamp()
             if state.measured_at and state.on_air_since
             else None,
@@ -422,6 +434,21 @@ class NodeLedger:
         for note in notes:
             if isinstance(note, ledger.RunEnded) and self._claimed_rows(note.channel).exists():
                 self._end_run(note.channel, note.run, when(note.at), note.reason)
+            elif isinstance(note, ledger.Released):
+                self._release(note)
+
+    def _release(self, note: ledger.Released) -> None:
+        """Leave the channel to the other nodes; its run goes on."""
+        self._claimed_rows(note.channel).update(
+            owner="",
+            lease_until=None,
+            released_by=self.node,
+            state=AirState.STARTING.value,
+            cause=f"It moves from {self.node} to another node.",
+            cursors=plans.encode_cursors(note.cursors, note.cursors),
+            measured_at=when(note.at),
+        )
+        self._epochs.pop(note.channel, None)
 
     def _end_run(self, channel: int, run: int, at: datetime, reason: str) -> None:
         history_writer.end_run(channel, run, at, reason)

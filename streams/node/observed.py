@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -23,8 +24,12 @@ class Observed(Generic[K]):
             self._seen[key] = (value, now - (age if previous is None else 0.0))
         return now - self._seen[key][1]
 
-    def ages(self, now: float) -> list[float]:
-        return [now - since for _, since in self._seen.values()]
+    def ages(self, now: float) -> dict[K, float]:
+        return {key: now - since for key, (_, since) in self._seen.items()}
+
+    def keep(self, keys: Iterable[K]) -> None:
+        """Forget the other keys."""
+        self._seen = {key: self._seen[key] for key in keys if key in self._seen}
 
     def clear(self) -> None:
         self._seen.clear()

@@ -41,6 +41,7 @@ def write(
         since=when(snapshot.since),
         cause=snapshot.cause,
         run=snapshot.run,
+        released_by="",
         on_air_since=when_or_none(snapshot.on_air_since),
         now_title="" if on_air is None else on_air.item.title,
         now_kind="" if on_air is None else on_air.item.kind.value,

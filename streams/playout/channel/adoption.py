@@ -176,13 +176,16 @@ def _begin_anew(channel: Channel, now: Now) -> None:
             channel.hub.approximate_start = playback.state.timeline.head + age
         player.kill(now.mono)
     playback.queue.revoke()
-    if channel.assignment.measured_at is not None:
+    left, by = channel.assignment.measured_at, channel.assignment.released_by
+    if left is not None and by:
+        channel.report_silence(f"the channel moved from {by} to this node.", left, "planned")
+    elif left is not None:
         # It kept playing for part of a tick, and resumes at a keyframe: the middle of both is
         # the best estimate.
         cursors = advance_last_cut(
             cursors, LAST_EXCHANGE_AGE_S + channel.assignment.plan.programme.resume / 2
         )
-        channel.report_silence(WENT_DOWN, channel.assignment.measured_at)
+        channel.report_silence(WENT_DOWN, left)
         previous = Cut("cut", f"Nothing was playing: {WENT_DOWN}")
     selection = replace(playback.state.selection, cursors=cursors)
     playback.state = replace(playback.state, selection=selection, previous=previous)
@@ -218,7 +221,7 @@ def _resume(channel: Channel, missed: tuple[Slot, ...], now: Now) -> None:
     if head is None:
         # The feed has been empty since about the newest segment, whose age the wall clock
         # shows.
-        idle = channel.window.age(now.wall)
+        idle = channel.window.age()
         head = position - round(idle) if idle > STARVED_S else position
     channel.playback.step(Resumed(head, missed), channel.moment())
     if channel.playback.state.previous != WHOLE:

@@ -21,12 +21,14 @@ from streams.playout.contract.moment import Now, when
 from streams.playout.contract.output_status import Status
 from streams.playout.contract.plan import Assignment, Policy, Sources, Tools
 from streams.playout.contract.states import AirState, OutputAir
+from streams.playout.contract.turn import TAKEOVER
 from streams.playout.ffmpeg import hls_window, process
 from streams.playout.ffmpeg.hls_window import Window
 from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.journal.journal import Journal
-from streams.playout.outputs.pushers import Pushers
+from streams.playout.outputs.pushers import MARGIN_S, Pushers
 from streams.playout.player import events
+from streams.playout.player.ending import BY_PLAN, WHOLE
 from streams.playout.player.machine import Moment, State
 from streams.playout.player.playback import Playback
 from streams.playout.player.selection import Selection, cut_at
@@ -48,6 +50,10 @@ FENCED_CAUSE: Final = (
     "This node could not reach the database for 12 seconds and stopped sending, because "
     "another node may send the channel."
 )
+#: Reason of a stop between two items, after which another node continues the run.
+MOVES: Final = "moves to another node"
+#: Seconds that a destination has to receive the end of the last item here: the hub's window.
+LEAVE_TIMEOUT_S: Final = 20.0
 #: Seconds of lost air after which an incident is opened even without a known cause.
 UNEXPLAINED_AFTER_S: Final = 5.0
 
@@ -102,6 +108,10 @@ class Channel:
         #: Cursors of the lists when it was stopped.
         self.cursors_at_stop: Cursors = assignment.cursors
         self._stopping = ""
+        #: When the last item here ends at the hub (monotonic); None: it does not leave.
+        self._leaves_at: float | None = None
+        #: The same moment in seconds since the epoch, and where the programme goes on.
+        self._left = (0.0, assignment.cursors)
         #: Nothing may be sent, because another node may be sending the channel.
         self.fenced = False
         self._sampled = self._relayed = now.mono
@@ -162,6 +172,7 @@ class Channel:
                 self.pushers.offer(now.mono)
             self.pushers.beat(now.mono)
             self._update_on_air(now)
+            self._beat_leaving(now)
         self._judge(now)
         if now.mono - self._relayed >= 1:
             self._relayed = now.mono
@@ -192,6 +203,7 @@ class Channel:
     def calm(self) -> bool:
         """Whether no quick poll is needed."""
         busy = self.playback.busy or self.pushers.ending or self.live.busy
+        busy = busy or self._leaves_at is not None
         return self.state is AirState.ON_AIR and not busy
 
     def roles(self) -> Iterator[MonitoredProcess]:
@@ -313,9 +325,10 @@ class Channel:
         self.live.beat(self.assignment.plan, self.assignment.ingest, now)
         self.playback.show(self.live.substitution(), self.live.state.why, self.moment())
 
-    def report_silence(self, reason: str, since: float) -> None:
+    def report_silence(self, reason: str, since: float, severity: str = "lost") -> None:
         self._silent_since = since
-        self.journal.open_incident("channel", f"Nothing was playing: {reason}", since)
+        cause = f"Nothing was playing: {reason}"
+        self.journal.open_incident("channel", cause, since, severity=severity)
 
     def _fence(self, now: Now) -> None:
         """Stop sending while the programme keeps playing here."""
@@ -323,7 +336,32 @@ class Channel:
             self.journal.open_incident(FENCED, FENCED_CAUSE, now.wall)
         self.pushers.kill(now.mono)
 
-    # ---- stopping
+    # ---- leaving for another node, and stopping
+
+    def _left_here(self, action: events.OnAir) -> bool:
+        """Whether the programme goes on elsewhere with the item that comes on air.
+
+        A live feed is no item: the channel leaves when it is over.
+        """
+        if self._leaves_at is not None:
+            return True
+        before, clock, rules = action.before, self.hub.clock, {action.slot.turn.rule}
+        if not self.assignment.leaves or before is None or clock is None:
+            return False
+        if action.ending not in {WHOLE, BY_PLAN} or TAKEOVER in rules | {before.turn.rule}:
+            return False
+        self._leaves_at = clock.moment(action.slot.start)
+        self._left = self.moment().wall(action.slot.start), before.turn.cursors
+        return True
+
+    def _beat_leaving(self, now: Now) -> None:
+        """Stop when the destinations have received the end of the last item here."""
+        if self._leaves_at is None:
+            return
+        lag = min(self.pushers.lag(now.mono) + MARGIN_S, LEAVE_TIMEOUT_S)
+        if now.mono - lag >= self._leaves_at:
+            self.stop(MOVES)
+            self.cursors_at_stop = self._left[1]
 
     def _beat_stopping(self, now: Now) -> None:
         if self.fenced:
@@ -338,6 +376,13 @@ class Channel:
             self._finish(now)
 
     def _finish(self, now: Now) -> None:
+        if self._stopping == MOVES:
+            # Its open incidents go on, for the other node to close.
+            self.journal.log(now, "channel", "info", "Released to another node.")
+            channel, run = self.assignment.plan.pk, self.assignment.run
+            self.journal.note(ledger.Released(channel, run, *self._left))
+            self._close_down()
+            return
         for subject in list(self.journal.open):
             self.journal.close_incident(subject, now.wall)
         self.restarts_done = self.assignment.restarts
@@ -347,6 +392,9 @@ class Channel:
                 self.assignment.plan.pk, self.assignment.run, now.wall, self._stopping
             )
         )
+        self._close_down()
+
+    def _close_down(self) -> None:
         self.feed.close()
         process.remove_folder(self.folder)
         self.ended = True
@@ -364,7 +412,8 @@ class Channel:
             case events.Refuse(text):
                 self.journal.log(self.now, "player", "info", text)
             case events.OnAir():
-                self._aired(action, self.now)
+                if not self._left_here(action):
+                    self._aired(action, self.now)
             case _:
                 assert_never(action)
 

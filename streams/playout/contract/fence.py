@@ -62,6 +62,8 @@ class Claims:
     shared: bool = False
     #: Channels reported as playing that now belong to another node.
     lost: frozenset[int] = frozenset()
+    #: Seconds by which this machine's clock is ahead of the ledger's.
+    clock_ahead: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

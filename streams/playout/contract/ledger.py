@@ -39,6 +39,19 @@ class RunEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Released:
+    """All processes of the channel have ended between two items; another node continues.
+
+    `cursors`: where it continues.
+    """
+
+    channel: int
+    run: int
+    at: float
+    cursors: Cursors
+
+
+@dataclass(frozen=True, slots=True)
 class Aired:
     """An item came on air, which ended the previous one as `previous_ending` describes."""
 
@@ -139,6 +152,7 @@ class Sampled:
 Note = (
     RunOnAir
     | RunEnded
+    | Released
     | Aired
     | TakeoverRequested
     | TakeoverAired

@@ -9,14 +9,18 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """A moment on both clocks: `mono` for durations, `wall` (since the epoch) for history."""
+    """A moment on both clocks: `mono` for durations, `wall` (since the epoch) for history.
+
+    The wall clock is the ledger's, so that all nodes write and keep the same times.
+    """
 
     mono: float
     wall: float
 
     @classmethod
-    def read(cls) -> Now:
-        return cls(time.monotonic(), time.time())
+    def read(cls, ahead: float = 0.0) -> Now:
+        """`ahead`: seconds by which this machine's clock is ahead of the ledger's."""
+        return cls(time.monotonic(), time.time() - ahead)
 
     def at(self, mono: float) -> float:
         """Convert another monotonic moment to wall-clock time."""

@@ -76,6 +76,10 @@ class Assignment:
     cursors: Cursors = field(default_factory=dict)
     #: The takeover that is requested now.
     ingest: IngestState = field(default_factory=IngestState)
+    #: The node drains: it releases the channel to another node at the end of the item on air.
+    leaves: bool = False
+    #: The node that released it between two items: the programme goes on with the next one.
+    released_by: str = ""
     # State left by an earlier supervisor; times are seconds since the epoch.
     #: When the channel was last measured; None: never in this run.
     measured_at: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 from typing import Final
 
@@ -69,10 +70,10 @@ class Window:
     def exists(self) -> bool:
         return self.playlist.exists()
 
-    def age(self, wall: float) -> float:
+    def age(self) -> float:
         """Seconds since the newest segment; 0 when there is none."""
         try:
-            return max(0.0, wall - self.playlist.stat().st_mtime)
+            return max(0.0, time.time() - self.playlist.stat().st_mtime)
         except OSError:
             return 0.0
 

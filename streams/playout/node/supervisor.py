@@ -115,7 +115,7 @@ class Supervisor:
             due = touched = began = 0.0
             try:
                 while not self._stopped:
-                    now = Now.read()
+                    now = self._now()
                     if now.mono - touched >= EXCHANGE_INTERVAL_S:
                         touched = now.mono
                         self.alive()
@@ -151,6 +151,9 @@ class Supervisor:
                     channel.close()
                 with suppress(OSError):
                     (self.tools.run_dir / ALIVE_FILE).unlink()
+
+    def _now(self) -> Now:
+        return Now.read(self.ledger.claims.clock_ahead)
 
     def _keep_folder(self, wake_socket: wake.Socket) -> wake.Socket:
         """Recreate what somebody deleted from the run directory. Returns the wake socket."""
@@ -193,7 +196,7 @@ class Supervisor:
                 self._outbox = sent + self._outbox
         snapshots = self._snapshots()
         last = asyncio.get_running_loop().run_in_executor(
-            thread, self.ledger.exchange, Now.read().wall, snapshots, self._outbox
+            thread, self.ledger.exchange, self._now().wall, snapshots, self._outbox
         )
         await asyncio.wait([last], timeout=FINAL_EXCHANGE_TIMEOUT_S)
         if last.done() and (error := last.exception()) is not None:

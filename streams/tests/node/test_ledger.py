@@ -371,3 +371,84 @@ def test_a_changed_key_makes_another_edition(channel: Channel, run: Run) -> None
 def test_the_database_refuses_a_second_open_run(channel: Channel, run: Run) -> None:
     with pytest.raises(IntegrityError, match=r"one_open_run_per_channel|channel_id"):
         Run.objects.create(channel=channel)
+
+
+# ---- several nodes
+
+
+def test_the_node_with_more_room_claims_first(channel: Channel, run: Run) -> None:
+    Node.objects.create(name="b", seen_at=timezone.now(), max_channels=10_000)
+    book = ClockedLedger("a")
+    assert book.after(0) == book.after(3) == {}
+    # The other one did not: perhaps it can't.
+    assert channel.pk in book.after(1)
+
+
+def test_a_node_that_has_been_silent_is_not_waited_for(channel: Channel, run: Run) -> None:
+    long_ago = timezone.now() - timedelta(hours=1)
+    Node.objects.create(name="b", seen_at=long_ago, max_channels=10_000)
+    assert channel.pk in ClockedLedger("a").after(0)
+
+
+def drained(book: NodeLedger, mine: Assignment) -> Assignment:
+    """Drain node a, and return its next assignment."""
+    Node.objects.filter(name="a").update(drain_ordered_at=timezone.now())
+    return book.exchange(time.time(), [shot(mine)], [])[mine.plan.pk]
+
+
+def test_a_drained_channel_moves_between_two_items(channel: Channel, run: Run) -> None:
+    first, second = NodeLedger("a"), ClockedLedger("b")
+    now = time.time()
+    mine = first.exchange(now, [], [])[channel.pk]
+    aired = ledger.Aired(channel.pk, run.pk, Turn(items(mine)[0]), now - 10, "whole", "")
+    first.exchange(now, [shot(mine)], [aired])
+    second.after(0)
+    assert drained(first, mine).leaves
+    cursors = {BASE: Cursor(items(mine)[0].entry)}
+    released = ledger.Released(channel.pk, run.pk, now, cursors)
+    assert first.exchange(now + 1, [], [released]) == {}
+    state = ChannelState.objects.get(channel=channel)
+    assert (state.owner, state.cause) == ("", "It moves from a to another node.")
+    # It drains still, and the run goes on where it was.
+    assert first.exchange(now + 3, [], []) == {}
+    theirs = second.after(2)[channel.pk]
+    assert (theirs.run, theirs.released_by, theirs.leaves) == (run.pk, "a", False)
+    assert theirs.cursors == cursors
+    assert theirs.measured_at == pytest.approx(now)
+    assert ChannelState.objects.get(channel=channel).owner == "b"
+    second.exchange(time.time(), [shot(theirs)], [])
+    assert ChannelState.objects.get(channel=channel).released_by == ""
+    assert AsRun.objects.filter(ended_at=None).count() == 1
+
+
+def test_a_drained_channel_stays_without_room_elsewhere(channel: Channel, run: Run) -> None:
+    book = NodeLedger("a")
+    mine = book.exchange(time.time(), [], [])[channel.pk]
+    assert not drained(book, mine).leaves
+    other = Node.objects.create(name="b", seen_at=timezone.now(), max_channels=0)
+    assert not drained(book, mine).leaves
+    Node.objects.filter(pk=other.pk).update(max_channels=1, seen_at=timezone.now())
+    assert drained(book, mine).leaves
+    Node.objects.filter(name="a").update(drain_ordered_at=None)
+    assert not book.exchange(time.time(), [shot(mine)], [])[channel.pk].leaves
+
+
+def test_a_released_channel_that_lost_its_claim_is_left_alone(
+    channel: Channel, run: Run
+) -> None:
+    first, second = NodeLedger("a"), ClockedLedger("b")
+    first.exchange(time.time(), [], [])
+    second.takes_over()
+    first.exchange(time.time(), [], [ledger.Released(channel.pk, run.pk, time.time(), {})])
+    assert ChannelState.objects.get(channel=channel).owner == "b"
+
+
+def test_a_removed_node_appears_anew(channel: Channel) -> None:
+    book = NodeLedger("a")
+    book.exchange(time.time(), [], [])
+    before = Node.objects.get()
+    before.delete()
+    book.exchange(time.time(), [], [])
+    after = Node.objects.get()
+    assert (after.version, after.max_channels) == (before.version, before.max_channels)
+    assert after.version
