@@ -80,6 +80,30 @@ class ProblemsDetected(events.Event):
         return f"{number} on air", self.lines
 
 
+class NodeLost(events.Event):
+    """A node has stopped reporting. `seen_at`: its last report."""
+
+    webhook: ClassVar[str] = Event.NODE_LOST
+
+    name: str
+    seen_at: datetime | None
+
+    def message(self) -> tuple[str, Sequence[str]]:
+        line = (
+            f"Node {self.name} has not reported since {self.seen_at:%Y-%m-%d %H:%M:%S} UTC. "
+            "Other nodes take its channels over, if there are any. Check the machine and its "
+            "playout service."
+        )
+        return f"Node {self.name} is lost", (line,)
+
+
+class NodeBack(NodeLost):
+    webhook: ClassVar[str] = Event.NODE_BACK
+
+    def message(self) -> tuple[str, Sequence[str]]:
+        return f"Node {self.name} is back", (f"Node {self.name} reports again.",)
+
+
 def run(kind: type[RunEvent], pk: int, at: datetime) -> None:
     for row in Run.objects.filter(pk=pk).select_related("channel"):
         publish(kind.model_validate(row), at)

@@ -18,8 +18,9 @@ from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams.control import demo
 from streams.drill import runner as drills
 from streams.models import Channel, Drill
-from streams.monitoring import warnings
+from streams.monitoring import nodes, warnings
 from streams.planning import forecast
+from streams.planning.database_clock import clock_ahead
 from streams.programme.due import due
 from streamsite.processes.task_queue import enqueue
 
@@ -152,6 +153,11 @@ def _worth_writing(before: datetime | None, after: datetime | None, now: datetim
 def verify_ahead() -> str:
     """Detect problems of the next day's programme and report them."""
     return warnings.verify(timezone.now())
+
+
+def report_nodes() -> str:
+    """Report nodes that were lost or are back, each once. Runs once a minute."""
+    return nodes.report_lost(timezone.now() - timedelta(seconds=clock_ahead()))
 
 
 def run_drills(tries: int = 0) -> str:

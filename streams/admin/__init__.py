@@ -1,3 +1,3 @@
-from streams.admin import accounts, blocks, channels, history, ingest
+from streams.admin import accounts, blocks, channels, history, ingest, nodes
 
-__all__ = ["accounts", "blocks", "channels", "history", "ingest"]
+__all__ = ["accounts", "blocks", "channels", "history", "ingest", "nodes"]

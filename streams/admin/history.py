@@ -20,7 +20,6 @@ from streams.models import (
     Block,
     Channel,
     Incident,
-    Node,
     Run,
     Takeover,
     UpcomingProblem,
@@ -192,8 +191,3 @@ class UpcomingProblemAdmin(OwnChannels, ReadOnly, ModelAdmin):
     @admin.display(description="Urgency", ordering="soft")
     def urgency(self, warning: UpcomingProblem) -> str:
         return "On air with limitations" if warning.soft else "Urgent"
-
-
-@admin.register(Node)
-class NodeAdmin(ReadOnly, ModelAdmin):
-    list_display = ("name", "seen_at", "started_at", "ffmpeg", "hides_keys", "version", "pid")

@@ -20,7 +20,7 @@ from streams.playout.node import witness
 from streams.playout.node.witness import LedgerFault
 from streamsite.http import database_faults
 
-#: A supervisor touches its file every 2 s, and its lease lasts 15 s.
+#: A supervisor touches its file every 2 s, and its lease lasts 12 s.
 FRESH: Final = timedelta(seconds=15)
 #: With less free space a database can't grow by a page and its journal.
 MIN_FREE_BYTES: Final = 1_000_000

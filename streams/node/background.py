@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from streams.control.on_air_schedule import Timetable
 from streams.node.preflight_runner import Preflights
-from streams.node.presence import clock_ahead
+from streams.planning.database_clock import clock_ahead
 from streams.wake import wake_supervisor
 from streamsite.processes.repeating import repeating
 

@@ -61,6 +61,46 @@ def write(notes: Sequence[ledger.Note]) -> None:
     )
 
 
+def write_late(notes: Sequence[ledger.Note], fenced: str) -> None:
+    """Write notes of channels that another node has claimed since they were taken.
+
+    What was on air until this node stopped sending is added to the log where it belongs.
+    Incidents and takeovers are the other node's by now. `fenced`: the subject of the incident
+    that opens when this node stops sending.
+    """
+    stops = {
+        note.channel: note
+        for note in notes
+        if isinstance(note, ledger.IncidentOpened) and note.subject == fenced
+    }
+    for note in notes:
+        if isinstance(note, ledger.Aired) and (stop := stops.get(note.channel)) is not None:
+            _aired_late(note, stop)
+    for stop in stops.values():
+        _end_late(stop.run, when(stop.at), AsRun.Ending.CUT, stop.cause)
+    write([note for note in notes if isinstance(note, ledger.Logged | ledger.Sampled)])
+
+
+def _aired_late(note: ledger.Aired, stop: ledger.IncidentOpened) -> None:
+    at = when(note.at)
+    same = (at - SAME_AIRING, at + SAME_AIRING)
+    known = AsRun.objects.filter(run=note.run, started_at__range=same)
+    # After the stop its programme went on, but nobody has seen that.
+    if note.at < stop.at and not known.filter(title=note.turn.item.title).exists():
+        _end_late(note.run, at, note.previous_ending, note.previous_cause)
+        row = _entry(note)
+        row.ended_at, row.ending, row.cause = when(stop.at), AsRun.Ending.CUT, stop.cause
+        row.save()
+
+
+def _end_late(run: int, at: datetime, ending: str, cause: str) -> None:
+    """Set the end of the item that was on air until then. The other node began later."""
+    before = AsRun.objects.filter(run=run, started_at__lt=at)
+    last = before.order_by("-started_at", "-pk").first()
+    if last is not None:
+        AsRun.objects.filter(pk=last.pk).update(ended_at=at, ending=ending, cause=cause)
+
+
 def end_run(channel: int, run: int, at: datetime, reason: str) -> None:
     """Close a run and its open rows."""
     by = Channel.objects.filter(pk=channel).values_list("ordered_by", flat=True).first()
@@ -114,12 +154,17 @@ def _aired(note: ledger.Aired) -> None:
         ending=note.previous_ending,
         cause=note.previous_cause,
     )
-    AsRun.objects.create(
+    _entry(note).save()
+
+
+def _entry(note: ledger.Aired) -> AsRun:
+    item, turn = note.turn.item, note.turn
+    return AsRun(
         run_id=note.run,
         item=MediaItem.objects.filter(pk=item.media or 0).first(),
         title=item.title,
         kind=item.kind.value,
-        started_at=at,
+        started_at=when(note.at),
         rule=turn.rule,
         why=turn.why,
         in_point=float(turn.into),

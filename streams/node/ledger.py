@@ -38,12 +38,13 @@ from streams.monitoring.preflight import ffmpeg_hides_keys
 from streams.node import history_writer, state_writer
 from streams.node.observed import Observed
 from streams.node.preflight_runner import Preflights, runs_already
-from streams.node.presence import Presence, clock_ahead
+from streams.node.presence import Presence
 from streams.node.slate_maker import BEING_MADE, SlateMaker
 from streams.node.sources import Sources
 from streams.planning import plans
+from streams.planning.database_clock import clock_ahead
 from streams.playout.contract import ledger
-from streams.playout.contract.fence import LEASE_S, Claims
+from streams.playout.contract.fence import FENCED, LEASE_S, Claims
 from streams.playout.contract.live_feed import IngestState
 from streams.playout.contract.moment import when
 from streams.playout.contract.plan import Assignment, ChannelPlan
@@ -430,12 +431,21 @@ class NodeLedger:
         )
 
     def _write_notes(self, notes: Sequence[ledger.Note]) -> None:
-        history_writer.write([note for note in notes if not isinstance(note, ledger.RunEnded)])
+        # Another node has claimed it: its history must not be changed from here.
+        late = {pk for pk in {note.channel for note in notes} if not self._may_write(pk)}
+        history_writer.write([note for note in notes if note.channel not in late])
+        history_writer.write_late([note for note in notes if note.channel in late], FENCED)
         for note in notes:
             if isinstance(note, ledger.RunEnded) and self._claimed_rows(note.channel).exists():
                 self._end_run(note.channel, note.run, when(note.at), note.reason)
             elif isinstance(note, ledger.Released):
                 self._release(note)
+
+    def _may_write(self, channel: int) -> bool:
+        row = ChannelState.objects.filter(pk=channel).only("owner", "epoch").first()
+        if row is None or row.owner in {"", self.node}:
+            return True
+        return self._epochs.get(channel) == row.epoch
 
     def _release(self, note: ledger.Released) -> None:
         """Leave the channel to the other nodes; its run goes on."""

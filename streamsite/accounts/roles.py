@@ -85,7 +85,7 @@ TABLE: Final[dict[Role, dict[str, str]]] = {
         "streams.takeoverright": _EDIT,
         "streams.broadcaster": "delete",
         "streams.streamkey": "delete",
-        "streams.node": "view",
+        "streams.node": "view drain delete",
         "streams.drill": "view add",
         "media_library.downloadjob": "download_from_any_site update_downloader",
         "media_library.sitecookies": _ALL,

@@ -26,6 +26,8 @@ class Event(models.TextChoices):
     INCIDENT_CLOSED = "incident.closed", "An incident ended"
     TAKEOVER_STARTED = "takeover.started", "A live feed replaced the programme"
     TAKEOVER_ENDED = "takeover.ended", "The programme is back"
+    NODE_LOST = "node.lost", "A node has stopped reporting"
+    NODE_BACK = "node.back", "A lost node is back"
     DOWNLOAD_FINISHED = "download.finished", "A download is done"
     DOWNLOAD_FAILED = "download.failed", "A download failed for good"
     LIBRARY_FAULT = "library.fault", "Items of the library can't be played"

@@ -17,6 +17,7 @@ from streams.playout.channel.hub import Hub
 from streams.playout.channel.incidents import Incidents
 from streams.playout.channel.pace import Pacing
 from streams.playout.contract import ledger
+from streams.playout.contract.fence import FENCE_S, FENCED
 from streams.playout.contract.moment import Now, when
 from streams.playout.contract.output_status import Status
 from streams.playout.contract.plan import Assignment, Policy, Sources, Tools
@@ -44,11 +45,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 STARVED_S: Final = 8.0
 #: Seconds by which an item may be on air longer than its duration.
 LATE_S: Final = 1.0
-#: Subject and cause of the incident while nothing is sent because the database is unreachable.
-FENCED: Final = "database"
+#: Cause of the incident while nothing is sent because the database is unreachable.
 FENCED_CAUSE: Final = (
-    "This node could not reach the database for 12 seconds and stopped sending, because "
-    "another node may send the channel."
+    f"This node could not reach the database for {FENCE_S:.0f} seconds and stopped sending, "
+    "because another node may send the channel."
 )
 #: Reason of a stop between two items, after which another node continues the run.
 MOVES: Final = "moves to another node"

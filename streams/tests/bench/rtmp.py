@@ -22,7 +22,7 @@ events {{ worker_connections 256; }}
 rtmp {{
     access_log off;
     server {{
-        listen 127.0.0.1:{port};
+        listen {listen}:{port};
         application live {{
             live on;
             record all;
@@ -45,11 +45,11 @@ def free_port() -> int:
 class RtmpServer:
     """A server whose port and recordings stay across `start` and `stop`."""
 
-    def __init__(self, folder: Path, module: Path) -> None:
+    def __init__(self, folder: Path, module: Path, listen: str = "127.0.0.1") -> None:
         self.folder = folder
         self.port = free_port()
         (folder / "recordings").mkdir(parents=True)
-        config = _CONFIG.format(module=module, folder=folder, port=self.port)
+        config = _CONFIG.format(module=module, folder=folder, port=self.port, listen=listen)
         (folder / "nginx.conf").write_text(config)
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -31,7 +31,7 @@ from streams.models import (
 from streams.node.ledger import NodeLedger
 from streams.planning import plans
 from streams.playout.contract import ledger
-from streams.playout.contract.fence import Claims
+from streams.playout.contract.fence import FENCED, LEASE_S, Claims
 from streams.playout.contract.output_status import Status
 from streams.playout.contract.plan import Assignment
 from streams.playout.contract.states import AirState, OutputAir
@@ -113,9 +113,9 @@ class ClockedLedger(NodeLedger):
 
     def takes_over(self) -> None:
         self.after(0)
-        self.after(7)
-        self.after(7)
-        assert self.after(2)
+        self.after(LEASE_S / 2)
+        self.after(LEASE_S / 2)
+        assert self.after(1)
 
 
 def test_an_ordered_channel_is_assigned_and_claimed(channel: Channel, run: Run) -> None:
@@ -139,7 +139,7 @@ def test_another_node_takes_over_only_after_the_lease_expires(
 ) -> None:
     first, second = NodeLedger("a"), ClockedLedger("b")
     assert channel.pk in first.exchange(time.time(), [], [])
-    assert second.after(0) == second.after(7) == second.after(7.5) == {}
+    assert second.after(0) == second.after(LEASE_S / 2) == second.after(LEASE_S / 2) == {}
     assert channel.pk in second.after(1)
     state = ChannelState.objects.get(channel=channel)
     assert (state.owner, state.epoch) == ("b", 2)
@@ -162,8 +162,8 @@ def test_a_node_that_was_suspended_restarts_its_observation(channel: Channel, ru
     first, second = NodeLedger("a"), ClockedLedger("b")
     first.exchange(time.time(), [], [])
     second.after(0)
-    assert second.after(60) == second.after(7) == second.after(7) == {}
-    assert channel.pk in second.after(2)
+    assert second.after(60) == second.after(LEASE_S / 2) == second.after(LEASE_S / 2) == {}
+    assert channel.pk in second.after(1)
 
 
 def test_a_claim_renewed_since_it_was_read_is_not_taken(
@@ -173,8 +173,8 @@ def test_a_claim_renewed_since_it_was_read_is_not_taken(
     first, second = NodeLedger("a"), ClockedLedger("b")
     mine = first.exchange(time.time(), [], [])[channel.pk]
     second.after(0)
-    second.after(7)
-    second.after(7)
+    second.after(LEASE_S / 2)
+    second.after(LEASE_S / 2)
     free = second._free
 
     def frozen(state: ChannelState) -> bool:
@@ -452,3 +452,44 @@ def test_a_removed_node_appears_anew(channel: Channel) -> None:
     after = Node.objects.get()
     assert (after.version, after.max_channels) == (before.version, before.max_channels)
     assert after.version
+
+
+def test_what_a_fenced_node_has_aired_is_added_where_it_belongs(
+    channel: Channel, run: Run
+) -> None:
+    """The other node knew the last report only, and is on air by now."""
+    first, second = NodeLedger("a"), ClockedLedger("b")
+    now = time.time()
+    mine = first.exchange(now, [], [])[channel.pk]
+    clip, other = map(Turn, items(mine))
+
+    def aired(
+        turn: Turn, at: float, ending: str = "whole", until: float | None = None
+    ) -> ledger.Aired:
+        return ledger.Aired(channel.pk, run.pk, turn, now + at, ending, "", until)
+
+    first.exchange(now, [shot(mine)], [aired(clip, 0)])
+    second.takes_over()
+    back = ledger.IncidentOpened(channel.pk, run.pk, "channel", None, "lost", "Gone.", now + 2)
+    second.exchange(now + 20, [], [back, aired(clip, 20, "cut", now + 2)])
+    fence = ledger.IncidentOpened(channel.pk, run.pk, FENCED, None, "lost", "Fenced.", now + 9)
+    closed = ledger.IncidentClosed(channel.pk, "channel", now + 22)
+    for _ in range(2):
+        late: list[ledger.Note] = [aired(other, 5), fence, aired(clip, 12), closed]
+        first.exchange(now + 22, [shot(mine)], late)
+    rows = AsRun.objects.order_by("started_at").values_list(
+        "title", "started_at", "ended_at", "ending", "cause"
+    )
+    assert [
+        (title, start.timestamp() - now, end and end.timestamp() - now, ending, cause)
+        for title, start, end, ending, cause in rows
+    ] == [
+        ("Clip 1", approx(0), approx(5), "whole", ""),
+        ("Clip 2", approx(5), approx(9), "cut", "Fenced."),
+        ("Clip 1", approx(20), None, "", ""),
+    ]
+    assert Incident.objects.get().closed_at is None
+
+
+def approx(seconds: float) -> object:
+    return pytest.approx(seconds, abs=0.01)
