@@ -62,8 +62,15 @@ if len(os.fsencode(RUN_DIR)) > LONGEST_RUN_DIR:
         f"has at most {LONGEST_RUN_DIR} bytes."
     )
 NODE_NAME = env.text("NODE_NAME") or socket.gethostname()
-#: A channel takes some 2 % of a core: the rest is for starts, live feeds and jobs.
-MAX_CHANNELS = env.whole("MAX_CHANNELS", 0, 0, 10_000) or 20 * (os.cpu_count() or 1)
+
+
+def _channels_of_this_machine() -> int:
+    """A channel takes some 2 % of a core and 40 MB, the rest 400 MB (deploy/capacity.md)."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(30 * (os.cpu_count() or 1), (memory - 400_000_000) // 40_000_000))
+
+
+MAX_CHANNELS = env.whole("MAX_CHANNELS", 0, 0, 10_000) or _channels_of_this_machine()
 
 # ---- the address -----------------------------------------------------------------------------
 HOST = env.text("HOST", "127.0.0.1")

@@ -19,6 +19,7 @@ from streams.models import Channel, Node
 from streams.monitoring import preflight, worker_silence
 from streams.monitoring.failing_jobs import failing
 from streams.monitoring.formatting import span
+from streams.monitoring.nodes import TAKEN_AWAY, reports
 from streams.monitoring.report import report
 from streams.monitoring.worker_silence import FRESH, Here, clock
 from streams.playout.node.witness import LedgerFault
@@ -31,8 +32,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 SILENCE: Final = timedelta(minutes=5)
 #: Kinds of failing jobs that are listed one by one.
 MAX_JOBS: Final = 3
-#: A node that was silent for longer is considered removed, not lost.
-TAKEN_AWAY: Final = timedelta(days=1)
 #: Seconds for which the storage's answer is reused: watchdogs poll often, and it may be remote.
 STORAGE_MAX_AGE_S: Final = 15
 #: Seconds for which a check waits for the storage's answer.
@@ -183,9 +182,9 @@ def _nodes(now: datetime) -> tuple[bool, str]:
             "state__owner"
         )
     )
-    lost = there.filter(seen_at__lt=now - FRESH).filter(
-        Q(seen_at__gte=now - TAKEN_AWAY) | playing
-    )
+    # One that was drained may be switched off.
+    missed = Q(seen_at__gte=now - TAKEN_AWAY, drain_ordered_at=None)
+    lost = there.filter(seen_at__lt=now - FRESH).filter(missed | playing)
     names = {node.name: node.seen_at for node in lost}
     if not fresh and not names:
         last = there.aggregate(last=Max("seen_at"))["last"]
@@ -193,6 +192,10 @@ def _nodes(now: datetime) -> tuple[bool, str]:
     if names:
         here = worker_silence.local_worker()
         return False, " ".join(_silent(here, name, seen, now) for name, seen in names.items())
+    if strained := [
+        f"Node {node.name}: {node.sentence}" for node in reports(now) if node.strained
+    ]:
+        return False, " ".join(strained)
     text = "1 node reports" if fresh == 1 else f"{fresh} nodes report"
     return (
         True,

@@ -87,6 +87,12 @@ class NodeReport:
         return self.drain_ordered_at is not None
 
     @property
+    def strained(self) -> bool:
+        """Whether it carries more than it should, or its clock is wrong."""
+        crowded = self.max_channels is not None and len(self.channels) > self.max_channels
+        return not self.silent and (crowded or bool(self.clock_ahead))
+
+    @property
     def room(self) -> int | None:
         """Channels that it can still take."""
         if self.max_channels is None:

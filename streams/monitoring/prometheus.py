@@ -14,7 +14,8 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from media_library.models import MediaItem, PreparedCopy
-from streams.models import Incident, LiveStream, Node
+from streams.models import Incident, LiveStream
+from streams.monitoring import nodes
 from streams.monitoring.report import UNKNOWN, ChannelReport, report
 from streams.playout.contract.states import AirState, OutputAir
 
@@ -50,11 +51,18 @@ class _Rows(Collector):
 
     def _nodes(self) -> Iterable[Metric]:
         silent = _gauge("node_silent_seconds", "Seconds since the node last reported.", "node")
-        for node in Node.objects.exclude(seen_at=None):
+        carried = _gauge("node_channels", "Channels that the node plays.", "node")
+        room = _gauge("node_room", "Channels that the node can still take.", "node")
+        drains = _gauge("node_draining", "1 if the node is ordered to drain.", "node")
+        for node in nodes.reports(self._now):
             if node.seen_at is not None:
                 since = (self._now - node.seen_at).total_seconds()
                 silent.add_metric([node.name], max(0.0, since))
-        yield silent
+            carried.add_metric([node.name], len(node.channels))
+            drains.add_metric([node.name], node.drains)
+            if node.room is not None:
+                room.add_metric([node.name], node.room)
+        yield from (silent, carried, room, drains)
 
 
 def _channels(channels: Iterable[ChannelReport]) -> Iterable[Metric]:

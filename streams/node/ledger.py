@@ -136,8 +136,9 @@ class NodeLedger:
             # A connection that broke, or is old enough, is reopened.
             close_old_connections()
         ahead = clock_ahead()
-        # What the engine has not corrected yet.
-        now = when(at - ahead + self.claims.clock_ahead)
+        wall_offset = time.time() - ahead - time.monotonic()
+        # The first time the engine does not know the ledger's clock yet.
+        now = when(at - ahead if self.claims.wall_offset is None else at)
         if self._mono() - self._exchanged > LEASE_S / 2:
             # Claims may have been renewed unobserved meanwhile.
             self._leases.clear()
@@ -181,7 +182,7 @@ class NodeLedger:
         self._begun = True
         self._exchanged = self._mono()
         self.claims = Claims(
-            shared, frozenset({snapshot.channel for snapshot in snapshots} - kept), ahead
+            shared, frozenset({snapshot.channel for snapshot in snapshots} - kept), wall_offset
         )
         self._answer = {
             pk: replace(assignment, ingest=wishes.get(pk, NO_INGEST), leaves=pk in leaving)

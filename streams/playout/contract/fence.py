@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -65,8 +65,9 @@ class Claims:
     shared: bool = False
     #: Channels reported as playing that now belong to another node.
     lost: frozenset[int] = frozenset()
-    #: Seconds by which this machine's clock is ahead of the ledger's.
-    clock_ahead: float = 0.0
+    #: Seconds to add to this machine's monotonic clock for the ledger's time since the epoch;
+    #: None: not known yet.
+    wall_offset: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

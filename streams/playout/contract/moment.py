@@ -11,16 +11,18 @@ from datetime import UTC, datetime
 class Now:
     """A moment on both clocks: `mono` for durations, `wall` (since the epoch) for history.
 
-    The wall clock is the ledger's, so that all nodes write and keep the same times.
+    The wall clock is the ledger's, so that all nodes write and keep the same times, also if
+    somebody sets this machine's clock.
     """
 
     mono: float
     wall: float
 
     @classmethod
-    def read(cls, ahead: float = 0.0) -> Now:
-        """`ahead`: seconds by which this machine's clock is ahead of the ledger's."""
-        return cls(time.monotonic(), time.time() - ahead)
+    def read(cls, offset: float | None = None) -> Now:
+        """`offset`: `Claims.wall_offset`."""
+        mono = time.monotonic()
+        return cls(mono, time.time() if offset is None else mono + offset)
 
     def at(self, mono: float) -> float:
         """Convert another monotonic moment to wall-clock time."""

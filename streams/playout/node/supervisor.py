@@ -153,7 +153,7 @@ class Supervisor:
                     (self.tools.run_dir / ALIVE_FILE).unlink()
 
     def _now(self) -> Now:
-        return Now.read(self.ledger.claims.clock_ahead)
+        return Now.read(self.ledger.claims.wall_offset)
 
     def _keep_folder(self, wake_socket: wake.Socket) -> wake.Socket:
         """Recreate what somebody deleted from the run directory. Returns the wake socket."""

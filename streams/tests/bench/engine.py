@@ -20,6 +20,7 @@ from streams.playout.contract.ledger import (
     IncidentOpened,
     Logged,
     Note,
+    Released,
     RunEnded,
     Snapshot,
 )
@@ -92,6 +93,8 @@ class MemoryLedger:
         for note in notes:
             if isinstance(note, RunEnded):
                 self.ended(note)
+            elif isinstance(note, Released):
+                del self.assignments[note.channel]
         answer = dict(self.assignments)
         self.trouble()
         return answer

@@ -90,6 +90,8 @@ def test_metrics_of_channels_on_and_off_air(client: Client) -> None:
     silent = value("node_silent_seconds", node="here")
     assert silent is not None
     assert silent >= 4
+    assert value("node_channels", node="here") == 1
+    assert value("node_draining", node="here") == 0
     assert rows.KEY not in text
 
 

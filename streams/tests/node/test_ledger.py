@@ -32,6 +32,7 @@ from streams.node.ledger import NodeLedger
 from streams.planning import plans
 from streams.playout.contract import ledger
 from streams.playout.contract.fence import FENCED, LEASE_S, Claims
+from streams.playout.contract.moment import Now
 from streams.playout.contract.output_status import Status
 from streams.playout.contract.plan import Assignment
 from streams.playout.contract.states import AirState, OutputAir
@@ -489,6 +490,21 @@ def test_what_a_fenced_node_has_aired_is_added_where_it_belongs(
         ("Clip 1", approx(20), None, "", ""),
     ]
     assert Incident.objects.get().closed_at is None
+
+
+def test_all_nodes_write_the_times_of_one_clock(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This machine's clock is five minutes ahead of the database server's."""
+    monkeypatch.setattr("streams.node.ledger.clock_ahead", lambda: 300.0)
+    book = NodeLedger("a")
+    for corrected in (0, 300):
+        book.exchange(time.time() - corrected, [], [])
+        node = Node.objects.get()
+        assert node.seen_at is not None
+        assert time.time() - node.seen_at.timestamp() == pytest.approx(300, abs=5)
+        assert node.clock_ahead == 300
+        assert Now.read(book.claims.wall_offset).wall == pytest.approx(time.time() - 300, abs=1)
 
 
 def approx(seconds: float) -> object:

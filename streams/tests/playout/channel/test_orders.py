@@ -64,6 +64,34 @@ def test_the_incident_of_a_removed_output_is_closed(engine: Engine, book: Memory
     until(lambda: "output-7" not in book.incidents(), 60, "it is closed")
 
 
+def test_a_channel_that_leaves_goes_on_elsewhere_with_the_next_item(
+    engine: Engine, book: MemoryLedger, server: RtmpServer, shelf: dict[int, Clip]
+) -> None:
+    edit(book, OutputPlan(7, "Main", server.address, Secret(KEY), "1"))
+    short = programme(item(shelf[1], 1), item(shelf[2], 2))
+    old = book.assignments[1]
+    old = replace(old, plan=replace(old.plan, programme=short))
+    book.assignments[1] = old
+    engine.start()
+    server.until_sent(KEY, 1, TEST_FORMAT.video_bitrate, 60)
+    book.assignments[1] = replace(old, leaves=True)
+    until(lambda: engine.alive() and 1 not in book.assignments, 60, "it is released")
+    before = aired(book)
+    (note,) = (note for note in book.notes if isinstance(note, ledger.Released))
+    assert engine.pids() == set()
+    assert not any(isinstance(note, ledger.RunEnded) for note in book.notes)
+    # Here it is another node that takes it.
+    book.assignments[1] = replace(
+        old, released_by="other", cursors=note.cursors, measured_at=note.at
+    )
+    until(lambda: engine.alive() and len(aired(book)) > len(before), 60, "it is on air again")
+    titles = ["Clip 1", "Clip 2"]
+    assert aired(book) == [titles[number % 2] for number in range(len(before) + 1)]
+    (gap,) = (note for note in book.notes if isinstance(note, ledger.IncidentOpened))
+    assert (gap.severity, gap.at) == ("planned", note.at)
+    assert gap.cause == "Nothing was playing: the channel moved from other to this node."
+
+
 def test_an_added_block_cuts_the_item_on_air(
     engine: Engine, book: MemoryLedger, shelf: dict[int, Clip]
 ) -> None:
