@@ -10,8 +10,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/common.sh
 
-# The last four are an RTSP server in MediaMTX's place.
-want_packages ffmpeg nginx libnginx-mod-rtmp \
+# The last five are a clock that can be set and an RTSP server in MediaMTX's place.
+want_packages ffmpeg nginx libnginx-mod-rtmp redis-server libfaketime \
     python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 want_environment requirements-dev.txt
 status=0
@@ -42,4 +42,6 @@ export ENV_FILE=/dev/null
 "$python" -m streams.tests.bench_fence || status=$?
 # An hour in 1 GB of memory, as root.
 "$python" -m streamsite.tests.bench_small || status=$?
+# Three nodes: one loses its power, the database, or its clock; all lose the database, or the broker.
+"$python" -m streams.tests.bench_nodes || status=$?
 exit $status

@@ -84,9 +84,9 @@ def write_late(notes: Sequence[ledger.Note], fenced: str) -> None:
 def _aired_late(note: ledger.Aired, stop: ledger.IncidentOpened) -> None:
     at = when(note.at)
     same = (at - SAME_AIRING, at + SAME_AIRING)
-    known = AsRun.objects.filter(run=note.run, started_at__range=same)
+    existing = AsRun.objects.filter(run=note.run, started_at__range=same)
     # After the stop its programme went on, but nobody has seen that.
-    if note.at < stop.at and not known.filter(title=note.turn.item.title).exists():
+    if note.at < stop.at and not existing.filter(title=note.turn.item.title).exists():
         _end_late(note.run, at, note.previous_ending, note.previous_cause)
         row = _entry(note)
         row.ended_at, row.ending, row.cause = when(stop.at), AsRun.Ending.CUT, stop.cause

@@ -71,7 +71,7 @@ def test_which_nodes_are_missed(
     assert is_lost(silence, drains=drains, carries=carries) is expected
 
 
-def test_a_page_says_why_channels_stay() -> None:
+def test_a_sentence_explains_why_channels_stay() -> None:
     now = timezone.now()
     node("a", drain_ordered_at=now)
     carried("a", "one", "two")
@@ -93,10 +93,10 @@ def test_a_crowded_node_and_a_wrong_clock_are_named() -> None:
 
 
 def test_a_lost_node_is_reported_once_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[str] = []
+    published: list[str] = []
 
     def sink(event: events.Event, at: datetime) -> bool:
-        heard.append(event.webhook)
+        published.append(event.webhook)
         return True
 
     monkeypatch.setitem(events._sinks, "test", sink)
@@ -104,11 +104,11 @@ def test_a_lost_node_is_reported_once_and_closed(monkeypatch: pytest.MonkeyPatch
     node("b")
     for minutes in range(3):
         nodes.report_lost(now + minutes * MINUTE / 2)
-    assert heard == ["node.lost"]
+    assert published == ["node.lost"]
     Node.objects.filter(pk=lost.pk).update(seen_at=now)
     for _ in range(2):
         nodes.report_lost(now)
-    assert heard == ["node.lost", "node.back"]
+    assert published == ["node.lost", "node.back"]
 
 
 def test_a_node_that_is_needed_stays_in_the_list() -> None:
@@ -122,7 +122,7 @@ def test_a_node_that_is_needed_stays_in_the_list() -> None:
     assert set(Node.objects.values_list("name", flat=True)) == {"a", "b"}
 
 
-def test_the_page_asks_back_and_gives_the_order(client: Client) -> None:
+def test_the_page_gives_the_order_once_it_is_confirmed(client: Client) -> None:
     user = rows.user("streams.view_node", "streams.drain_node", "streams.view_channel")
     client.force_login(user)
     row = node("alpha")
