@@ -111,7 +111,10 @@ def reports(now: datetime) -> tuple[NodeReport, ...]:
     rows = list(Node.objects.order_by("name"))
     present = [
         Candidate(
-            node.name, node.max_channels or 0, len(carried.get(node.name, ())), node.drains
+            node.name,
+            (node.max_channels or 0) if node.ffmpeg else 0,
+            len(carried.get(node.name, ())),
+            node.drains,
         )
         for node in rows
         if not _silent(node.seen_at, now)
@@ -166,15 +169,20 @@ def _sentences(
         sentences.append(f"It has not reported since {clock(node.seen_at)}.")
         if count:
             sentences.append(f"It still has {number}: no other node has taken over.")
-        sentences.append("Check that the machine and its playout service run, or remove it.")
+        advice = "Check that the machine and its playout service run"
+        sentences.append(f"{advice}." if count else f"{advice}, or remove it.")
     elif state is NodeState.DRAINED:
         sentences.append("It carries no channel: it can be stopped, upgraded or switched off.")
     elif state is NodeState.DRAINING:
         sentences.append(_drain(node.name, count, present))
     elif node.max_channels is not None and count > node.max_channels:
         sentences.append(
-            f"It carries {number}, more than MAX_CHANNELS ({node.max_channels}), because every "
-            "node is full: add a node, or raise MAX_CHANNELS."
+            f"It carries {number}, more than MAX_CHANNELS ({node.max_channels}): "
+            + (
+                "drain it to move some to other nodes, and resume it then."
+                if placement.room_elsewhere(node.name, present)
+                else "every node is full. Add a node, or raise MAX_CHANNELS."
+            )
         )
     if node.clock_ahead:
         side = "ahead of" if node.clock_ahead > 0 else "behind"

@@ -26,7 +26,9 @@ MINUTE = timedelta(minutes=1)
 
 def node(name: str, silent: timedelta = timedelta(), limit: int = 4, **fields: object) -> Node:
     seen = timezone.now() - silent
-    return Node.objects.create(name=name, seen_at=seen, max_channels=limit, **fields)
+    return Node.objects.create(
+        name=name, seen_at=seen, max_channels=limit, ffmpeg="5", **fields
+    )
 
 
 def carried(name: str, *slugs: str) -> None:
@@ -88,7 +90,10 @@ def test_a_sentence_explains_why_channels_stay() -> None:
 def test_a_crowded_node_and_a_wrong_clock_are_named() -> None:
     node("a", limit=1, clock_ahead=-300.0)
     carried("a", "one", "two")
-    assert "It carries 2 channels, more than MAX_CHANNELS (1)" in sentence("a")
+    full = "It carries 2 channels, more than MAX_CHANNELS (1): every node is full."
+    assert full in sentence("a")
+    node("b")
+    assert "drain it to move some to other nodes" in sentence("a")
     assert "Its clock is 300 s behind the database server's." in sentence("a")
 
 

@@ -378,7 +378,7 @@ def test_the_database_refuses_a_second_open_run(channel: Channel, run: Run) -> N
 
 
 def test_the_node_with_more_room_claims_first(channel: Channel, run: Run) -> None:
-    Node.objects.create(name="b", seen_at=timezone.now(), max_channels=10_000)
+    Node.objects.create(name="b", seen_at=timezone.now(), max_channels=10_000, ffmpeg="5")
     book = ClockedLedger("a")
     assert book.after(0) == book.after(3) == {}
     # The other one did not: perhaps it can't.
@@ -387,7 +387,7 @@ def test_the_node_with_more_room_claims_first(channel: Channel, run: Run) -> Non
 
 def test_a_node_that_has_been_silent_is_not_waited_for(channel: Channel, run: Run) -> None:
     long_ago = timezone.now() - timedelta(hours=1)
-    Node.objects.create(name="b", seen_at=long_ago, max_channels=10_000)
+    Node.objects.create(name="b", seen_at=long_ago, max_channels=10_000, ffmpeg="5")
     assert channel.pk in ClockedLedger("a").after(0)
 
 
@@ -426,9 +426,11 @@ def test_a_drained_channel_stays_without_room_elsewhere(channel: Channel, run: R
     book = NodeLedger("a")
     mine = book.exchange(time.time(), [], [])[channel.pk]
     assert not drained(book, mine).leaves
-    other = Node.objects.create(name="b", seen_at=timezone.now(), max_channels=0)
+    other = Node.objects.create(name="b", seen_at=timezone.now(), max_channels=0, ffmpeg="5")
     assert not drained(book, mine).leaves
-    Node.objects.filter(pk=other.pk).update(max_channels=1, seen_at=timezone.now())
+    Node.objects.filter(pk=other.pk).update(max_channels=1, ffmpeg="")
+    assert not drained(book, mine).leaves
+    Node.objects.filter(pk=other.pk).update(ffmpeg="5")
     assert drained(book, mine).leaves
     Node.objects.filter(name="a").update(drain_ordered_at=None)
     assert not book.exchange(time.time(), [shot(mine)], [])[channel.pk].leaves
