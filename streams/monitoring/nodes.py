@@ -112,7 +112,7 @@ def reports(now: datetime) -> tuple[NodeReport, ...]:
     present = [
         Candidate(
             node.name,
-            (node.max_channels or 0) if node.ffmpeg else 0,
+            node.max_channels or 0,
             len(carried.get(node.name, ())),
             node.drains,
         )

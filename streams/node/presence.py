@@ -33,12 +33,12 @@ class Presence:
     def read(self, now: datetime, mono: float) -> bool:
         """Read the rows of all nodes. Returns whether others share the database."""
         rows = Node.objects.exclude(seen_at=None)
-        fields = ("name", "seen_at", "max_channels", "ffmpeg", "drain_ordered_at")
+        fields = ("name", "seen_at", "max_channels", "drain_ordered_at")
         self._drains, self._limits = {}, {}
-        for name, seen, limit, ffmpeg, drain in rows.values_list(*fields):
+        for name, seen, limit, drain in rows.values_list(*fields):
             self._drains[name] = drain is not None
             # A node of the version before reports no limit: it counts as full.
-            self._limits[name] = (limit or 0) if ffmpeg else 0
+            self._limits[name] = limit or 0
             if name != self.me:
                 recent = seen is not None and abs((now - seen).total_seconds()) < PEER_S
                 self._seen.see(name, seen, mono, age=0.0 if recent else PEER_S)

@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from streams.control import nodes
 from streams.control.actions import ActionRefusedError
-from streams.management.channel_command import operator
 from streams.models import Node
 from streams.monitoring.nodes import NodeReport, NodeState, reports
+from streamsite.accounts.shell_user import shell_user
 from streamsite.api import audit
 
 #: Seconds between two polls of a node that drains.
@@ -46,9 +46,9 @@ class Command(BaseCommand):
             done = nodes.give(
                 verb,
                 row,
-                by=operator(),
+                by=shell_user(),
                 now=timezone.now(),
-                note=lambda: audit.record(event, operator(), sentence, [row]),
+                note=lambda: audit.record(event, shell_user(), sentence, [row]),
             )
         except ActionRefusedError as refusal:
             raise CommandError(str(refusal)) from None
