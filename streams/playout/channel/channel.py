@@ -108,6 +108,8 @@ class Channel:
         #: Cursors of the lists when it was stopped.
         self.cursors_at_stop: Cursors = assignment.cursors
         self._stopping = ""
+        #: The item before the one on air, if it was whole.
+        self._before: Slot | None = None
         #: When the last item here ends at the hub (monotonic); None: it does not leave.
         self._leaves_at: float | None = None
         #: The same moment in seconds since the epoch, and where the programme goes on.
@@ -273,6 +275,10 @@ class Channel:
             return self.playback.state.selection.cursors
         behind = self.pushers.lag(self.now.mono)
         fed = clock.position(self.now.mono) - slot.start - round(Fraction(behind), 3)
+        before = self._before
+        if fed < 0 and before is not None and before.end == slot.start:
+            # At the destinations the item before it has not ended yet.
+            return cut_at(before.turn, before.end - before.start + fed, when(self.now.wall))
         return cut_at(slot.turn, fed, when(self.now.wall))
 
     def _sample(self, role: MonitoredProcess) -> ledger.Sampled:
@@ -419,6 +425,7 @@ class Channel:
 
     def _aired(self, action: events.OnAir, now: Now) -> None:
         slot, before, moment = action.slot, action.before, self.moment()
+        self._before = before if action.ending == WHOLE else None
         start = slot.start
         if self._silent_since is not None:
             # A turn that silence has cut, and that continues in the pipe, is on air again since
