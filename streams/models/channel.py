@@ -329,6 +329,15 @@ class Output(OneLineText):
         help_text="Hours. The session changes at the end of an item. Empty: the platform's "
         "default.",
     )
+    second_node = models.BooleanField(
+        "send from a second node",
+        default=False,
+        # Until its restart, the version before adds outputs without it.
+        db_default=False,
+        help_text="Another node plays the same programme, in step, and sends this output: it "
+        "goes on when the node that plays the channel is lost. For a platform's backup ingest. "
+        "Without another node, the node that plays the channel sends it.",
+    )
     enabled = models.BooleanField(default=True)
 
     class Meta:

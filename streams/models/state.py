@@ -75,6 +75,41 @@ class ChannelState(models.Model):
         help_text="The node that gave it away between two items; empty once another plays it.",
     )
 
+    # Defaults of the database: until its restart, the version before adds rows without them.
+    second_owner = models.CharField(
+        max_length=128,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The node that plays it as well and sends its outputs for a second node.",
+    )
+    second_epoch = models.PositiveBigIntegerField(
+        default=0, db_default=0, help_text="Increases with every claim of a second node."
+    )
+    second_lease_until = models.DateTimeField(null=True)
+    second_ready = models.BooleanField(
+        default=False, db_default=False, help_text="The second node could send."
+    )
+    second_outputs = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        help_text="Outputs of the second node's claim; they stay the same while it has it.",
+    )
+    handed_over = models.PositiveBigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="The claim of a second node (second_epoch) for which the owner has stopped "
+        "sending the second node's outputs.",
+    )
+    place = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        help_text="What is on air and since when (streams.node.place).",
+    )
+    place_at = models.DateTimeField(
+        null=True, help_text="When that was written, by the database server's clock."
+    )
+
     state = models.CharField(
         max_length=16,
         choices=[(s.value, s.label) for s in AirState],
@@ -108,6 +143,12 @@ class ChannelState(models.Model):
 
     class Meta:
         verbose_name = "channel state"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(second_owner="") | ~models.Q(second_owner=models.F("owner")),
+                name="second_node_is_not_the_owner",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.channel}: {self.state}"
@@ -135,6 +176,13 @@ class OutputState(models.Model):
     fps = models.FloatField(null=True)
     speed = models.FloatField(null=True)
     session_since = models.DateTimeField(null=True, help_text="Start of the current session.")
+    node = models.CharField(
+        max_length=128,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The node that sends it.",
+    )
     measured_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -35,10 +35,11 @@ from streams.models import (
     TakeoverRight,
 )
 from streams.monitoring.preflight import ffmpeg_hides_keys
-from streams.node import history_writer, state_writer
+from streams.node import history_writer, place, state_writer
 from streams.node.observed import Observed
 from streams.node.preflight_runner import Preflights, runs_already
 from streams.node.presence import Presence
+from streams.node.second import FIELDS, Seconds
 from streams.node.slate_maker import BEING_MADE, SlateMaker
 from streams.node.sources import Sources
 from streams.planning import plans
@@ -59,10 +60,10 @@ LEASE: Final = timedelta(seconds=LEASE_S)
 #: Maximum age in seconds of cached outputs and house formats. Orders are read every time.
 ORDERS_MAX_AGE_S: Final = 5.0
 NO_INGEST: Final = IngestState()
-#: Fields read of each channel that is ordered on: its counters, and whether somebody may take
-#: it over.
-_ORDER: Final = ("pk", "restarts", "skips", "live")
-_Order = tuple[int, int, int, bool]
+#: Fields read of each channel that is ordered on: its counters, its second node, and whether
+#: somebody may take it over.
+_ORDER: Final = ("pk", "restarts", "skips", *(f"state__{name}" for name in FIELDS), "live")
+_Order = tuple[Any, ...]
 #: Maximum age in seconds of a cached playlist.
 PLAYLIST_MAX_AGE_S: Final = 10.0
 
@@ -101,6 +102,7 @@ class NodeLedger:
         self._sources = sources
         self._preflights = preflights
         self._epochs: dict[int, int] = {}
+        self._second = Seconds(node)
         self._programmes: dict[int, _Read] = {}
         #: By channel: its slate, or why there is none.
         self._slates: dict[int, Item | str] = {}
@@ -142,6 +144,7 @@ class NodeLedger:
         if self._mono() - self._exchanged > LEASE_S / 2:
             # Claims may have been renewed unobserved meanwhile.
             self._leases.clear()
+            self._second.forget_leases()
         # All slow work comes before the transaction, which holds SQLite's only write lock.
         self._about = self._about or self._facts(now)
         report = {"seen_at": now, "clock_ahead": ahead}
@@ -170,22 +173,30 @@ class NodeLedger:
             }
             self._write_notes(notes)
             shared = self._presence.read(now, self._mono())
-            if stale or kept != {pk for pk, *_ in orders}:
+            ours = kept & self._epochs.keys()
+            lost = self._second.lost(self._mono())
+            if stale or lost or ours != {pk for pk, *_ in orders}:
                 playing = {snapshot.channel for snapshot in snapshots}
                 # Cleared first: if this fails, the old answer must not be returned again.
                 self._orders = None
-                self._answer = self._assign(playing, kept, now)
+                self._answer = self._assign(playing, ours, now)
                 transaction.on_commit(partial(self._remember, orders))
             ends = {shot.channel: shot.now_until or inf for shot in snapshots}
-            mine = {pk: ends[pk] for pk in kept & self._answer.keys()}
+            mine = {pk: ends[pk] for pk in ours & self._answer.keys()}
             leaving = self._presence.leaving(mine, self._mono())
+            places = self._second.places(self._answer.values(), self._mono)
         self._begun = True
         self._exchanged = self._mono()
         self.claims = Claims(
             shared, frozenset({snapshot.channel for snapshot in snapshots} - kept), wall_offset
         )
         self._answer = {
-            pk: replace(assignment, ingest=wishes.get(pk, NO_INGEST), leaves=pk in leaving)
+            pk: replace(
+                assignment,
+                ingest=wishes.get(pk, NO_INGEST),
+                leaves=pk in leaving,
+                owner_place=places.get(pk),
+            )
             for pk, assignment in self._answer.items()
         }
         if self._sources is not None:
@@ -195,11 +206,12 @@ class NodeLedger:
     @contextmanager
     def _as_committed(self) -> Iterator[None]:
         """Restore the known epochs if the transaction is rolled back."""
-        epochs = dict(self._epochs)
+        epochs, second = dict(self._epochs), self._second.saved()
         try:
             yield
         except BaseException:
             self._epochs = epochs
+            self._second.restore(second)
             raise
 
     def _remember(self, orders: tuple[_Order, ...]) -> None:
@@ -227,8 +239,7 @@ class NodeLedger:
     ) -> dict[int, Assignment]:
         """Return the assignments.
 
-        `playing`: the channels that the engine has; `kept`: those of them whose claim was
-        renewed.
+        `playing`: the channels that the engine has; `kept`: those of them that this node owns.
         """
         ordered = list(
             Channel.objects.filter(desired_state=Channel.DesiredState.ON)
@@ -241,7 +252,7 @@ class NodeLedger:
         runs = {run.channel_id: run for run in Run.objects.filter(ended_at=None)}
         if runs.keys() - {channel.pk for channel in ordered} - playing:
             self._close_stopped(playing, now)
-        assignments = {}
+        assignments: dict[int, Assignment] = {}
         for channel in ordered:
             run = runs.get(channel.pk)
             held = channel.pk not in playing and run is not None and self._is_held(run)
@@ -252,8 +263,13 @@ class NodeLedger:
             if channel.pk in elsewhere:
                 self._epochs.pop(channel.pk, None)
                 continue
+            promoted = self._second.mine(channel.pk)
             state = channel.state if channel.pk in kept else self._claimed(channel, now)
-            if state is None or held:
+            if state is None:
+                second = self._as_second(channel, run, playing, now)
+                assignments |= {} if second is None else {channel.pk: second}
+                continue
+            if held:
                 continue
             slate = self._slates.get(channel.pk, BEING_MADE)
             if isinstance(slate, str):
@@ -267,8 +283,36 @@ class NodeLedger:
                 if self._is_held(run):
                     continue
             plan = self._plan(channel, slate)
-            assignments[channel.pk] = self._assignment(channel, state, plan, run.pk, playing)
+            outputs = self._second.outputs_of_owner(channel, plan.outputs, self._mono())
+            plan = replace(plan, outputs=outputs)
+            # The engine of a second node knows nothing of what the owner left open.
+            known = playing - {channel.pk} if promoted else playing
+            assignments[channel.pk] = self._assignment(channel, state, plan, run.pk, known)
         return assignments
+
+    def _as_second(
+        self, channel: Channel, run: Run | None, playing: set[int], now: datetime
+    ) -> Assignment | None:
+        """Return what this node plays as the second node of a channel; None: nothing."""
+        state, slate = getattr(channel, "state", None), self._slates.get(channel.pk)
+        if state is None or run is None or state.run_id != run.pk:
+            return None
+        if not isinstance(slate, Item) or (
+            # An engine that was the owner's, or an earlier second node's, must end first.
+            channel.pk in playing and not self._second.mine(channel.pk)
+        ):
+            return None
+        if not self._second.claim(channel, state, now + LEASE):
+            return None
+        plan = self._plan(channel, slate)
+        assignment = Assignment(
+            plan,
+            run.pk,
+            restarts=channel.restarts,
+            skips=channel.skips,
+            cursors=plans.seen_cursors(state),
+        )
+        return self._second.assignment(channel, assignment)
 
     def _close_stopped(self, playing: set[int], now: datetime) -> None:
         """Close runs that were stopped while no supervisor was running."""
@@ -281,9 +325,16 @@ class NodeLedger:
                 self._end_run(run.channel_id, run.pk, now, "stopped")
 
     def _unclaimed(self, channel: Channel) -> bool:
-        """Whether any node may claim it. What was ours runs here still, perhaps."""
+        """Whether any node may claim it. What was ours runs here still, perhaps.
+
+        A second node becomes the owner, whatever room others have.
+        """
         state: ChannelState | None = getattr(channel, "state", None)
-        return state is None or (state.owner != self.node and self._free(state))
+        if state is None:
+            return True
+        if self._second.mine(channel.pk) or self._second.bars(state, self._mono()):
+            return False
+        return state.owner != self.node and self._free(state)
 
     def _free(self, state: ChannelState) -> bool:
         """Whether the channel may be claimed: unowned, ours, or not renewed for `LEASE`.
@@ -306,16 +357,30 @@ class NodeLedger:
                 pk=channel.pk, owner=self.node, epoch=state.epoch
             ).update(lease_until=lease)
             return state if kept else None
-        if not self._free(state):
+        if not self._free(state) or self._second.bars(state, self._mono()):
             self._epochs.pop(channel.pk, None)
             return None
         # Compares the lease as well: a renewal since the read leaves the epoch unchanged.
         taken = ChannelState.objects.filter(
-            pk=channel.pk, epoch=state.epoch, lease_until=state.lease_until
-        ).update(owner=self.node, epoch=F("epoch") + 1, lease_until=lease)
+            pk=channel.pk,
+            epoch=state.epoch,
+            lease_until=state.lease_until,
+            second_epoch=state.second_epoch,
+        ).update(
+            owner=self.node,
+            epoch=F("epoch") + 1,
+            lease_until=lease,
+            **self._second.as_owner(state),
+        )
         if not taken:
             return None
         self._epochs[channel.pk] = state.epoch + 1
+        if self._second.mine(channel.pk):
+            renewal = (state.owner, state.epoch, state.lease_until)
+            silent = self._leases.see(state.pk, renewal, self._mono()) if state.owner else 0.0
+            # By this node's own clock.
+            state.measured_at = now - timedelta(seconds=silent)
+        history_writer.write(self._second.became_owner(state))
         return state
 
     def _programme(self, channel: Channel) -> Programme:
@@ -427,11 +492,17 @@ class NodeLedger:
 
     def _write_snapshot(self, snapshot: ledger.Snapshot, now: datetime) -> bool:
         """Write the snapshot and renew the claim. False: the channel is no longer ours."""
-        return state_writer.write(
-            self._claimed_rows(snapshot.channel), snapshot, now, now + LEASE
-        )
+        if self._second.mine(snapshot.channel):
+            return self._second.write(snapshot, now, now + LEASE)
+        rows = self._claimed_rows(snapshot.channel)
+        news = place.encode(snapshot.place, self._mono())
+        written = state_writer.write(rows, snapshot, now, now + LEASE, self.node, news)
+        if written:
+            self._second.hand_over(snapshot, rows)
+        return written
 
     def _write_notes(self, notes: Sequence[ledger.Note]) -> None:
+        notes = self._second.own_notes(notes)
         # Another node has claimed it: its history must not be changed from here.
         late = {pk for pk in {note.channel for note in notes} if not self._may_write(pk)}
         history_writer.write([note for note in notes if note.channel not in late])

@@ -18,6 +18,9 @@ LASTING_FIELDS: Final = frozenset(
     {
         *("channel", "epoch", "since", "restarts_done", "skips_done", "cursors"),
         *("measured_at", "hours_done"),
+        # A second node ends its own claim.
+        *("second_owner", "second_epoch", "second_lease_until", "second_ready"),
+        *("second_outputs", "handed_over"),
     }
 )
 LASTING_OUTPUT_FIELDS: Final = frozenset({"output", "since", "measured_at"})
@@ -28,12 +31,17 @@ def when_or_none(seconds: float | None) -> datetime | None:
 
 
 def write(
-    rows: QuerySet[ChannelState], snapshot: ledger.Snapshot, now: datetime, lease: datetime
+    rows: QuerySet[ChannelState],
+    snapshot: ledger.Snapshot,
+    now: datetime,
+    lease: datetime,
+    node: str,
+    place: Mapping[str, Any],
 ) -> bool:
     """Write a channel and its outputs, and renew the claim up to `lease`.
 
-    `rows`: the channel's row while the claim is ours. False: the claim is lost, and nothing was
-    written.
+    `rows`: the channel's row while the claim is ours. `place`: its fields for a second node.
+    False: the claim is lost, and nothing was written.
     """
     on_air = snapshot.now
     written = rows.update(
@@ -57,14 +65,15 @@ def write(
         cursors=plans.encode_cursors(snapshot.cursors, snapshot.seen),
         measured_at=now,
         lease_until=lease,
+        **place,
     )
     if written:
         for output, output_snapshot in snapshot.outputs.items():
-            write_output(output, output_snapshot, now)
+            write_output(output, output_snapshot, now, node)
     return bool(written)
 
 
-def write_output(output: int, shot: ledger.OutputSnapshot, now: datetime) -> None:
+def write_output(output: int, shot: ledger.OutputSnapshot, now: datetime, node: str) -> None:
     facts: Mapping[str, Any] = {
         "state": shot.status.state.value,
         "since": when(shot.since),
@@ -75,6 +84,7 @@ def write_output(output: int, shot: ledger.OutputSnapshot, now: datetime) -> Non
         "fps": shot.fps,
         "speed": shot.speed,
         "session_since": when_or_none(shot.session),
+        "node": node,
         "measured_at": now,
     }
     rows = OutputState.objects.filter(output=output)

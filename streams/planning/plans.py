@@ -100,9 +100,12 @@ def cursors(channel: Channel) -> dict[str, Cursor]:
     state: ChannelState | None = getattr(channel, "state", None)
     if state is None:
         return {}
-    return (
-        _decode_cursors(state, "next") if state.now_until is not None else seen_cursors(state)
-    )
+    return next_cursors(state) if state.now_until is not None else seen_cursors(state)
+
+
+def next_cursors(state: ChannelState) -> dict[str, Cursor]:
+    """Return the cursors of the lists after the item on air has played."""
+    return _decode_cursors(state, "next")
 
 
 def seen_cursors(state: ChannelState) -> dict[str, Cursor]:

@@ -7,6 +7,7 @@ since the last call.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Final, assert_never
 
@@ -20,6 +21,7 @@ from streams.playout.contract import ledger
 from streams.playout.contract.fence import FENCE_S, FENCED
 from streams.playout.contract.moment import Now, when
 from streams.playout.contract.output_status import Status
+from streams.playout.contract.place import Place
 from streams.playout.contract.plan import Assignment, Policy, Sources, Tools
 from streams.playout.contract.states import AirState, OutputAir
 from streams.playout.contract.turn import TAKEOVER
@@ -28,8 +30,9 @@ from streams.playout.ffmpeg.hls_window import Window
 from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.journal.journal import Journal
 from streams.playout.outputs.pushers import MARGIN_S, Pushers
-from streams.playout.player import events
+from streams.playout.player import events, following
 from streams.playout.player.ending import BY_PLAN, WHOLE
+from streams.playout.player.following import Following
 from streams.playout.player.machine import Moment, State
 from streams.playout.player.playback import Playback
 from streams.playout.player.selection import Selection, cut_at
@@ -54,6 +57,7 @@ FENCED_CAUSE: Final = (
 MOVES: Final = "moves to another node"
 #: Seconds that a destination has to receive the end of the last item here: the hub's window.
 LEAVE_TIMEOUT_S: Final = 20.0
+LOST_OWNER: Final = "The node that played the channel is gone."
 #: Seconds of lost air after which an incident is opened even without a known cause.
 UNEXPLAINED_AFTER_S: Final = 5.0
 
@@ -107,6 +111,8 @@ class Channel:
         self.skips_done = assignment.skips_done
         #: Cursors of the lists when it was stopped.
         self.cursors_at_stop: Cursors = assignment.cursors
+        #: For a second node: whether it is in step with the owner.
+        self._following = Following()
         self._stopping = ""
         #: The item before the one on air, if it was whole.
         self._before: Slot | None = None
@@ -130,12 +136,34 @@ class Channel:
 
     def update(self, assignment: Assignment) -> None:
         """Take new orders. The next beat carries them out."""
+        promoted = self.assignment.second and not assignment.second
         self.assignment = assignment
+        if assignment.second:
+            # The owner carries them out; this node follows.
+            return
+        if promoted:
+            self._become_owner(assignment)
         if assignment.restarts > self.restarts_done and not self._stopping:
             self.stop("restarted")
         if assignment.skips > self.skips_done:
             self.skips_done = assignment.skips
             self.playback.step(events.SkipOrdered(), self.moment())
+
+    def _become_owner(self, assignment: Assignment) -> None:
+        """Continue the run of the node that was lost: as here, its history was not written."""
+        now = self.now
+        self.journal.log(now, "channel", "warning", f"{LOST_OWNER} This node continues.")
+        self.restarts_done, self.skips_done = assignment.restarts_done, assignment.skips_done
+        self.on_air_since = assignment.on_air_since or self.on_air_since
+        self.journal.open = dict.fromkeys(assignment.open_incidents)
+        self.incidents.programme(self.incidents.trouble, now)
+        lost_at = now.wall if assignment.measured_at is None else assignment.measured_at
+        for output in assignment.plan.outputs:
+            status = self.pushers.statuses.get(output.pk, Status())
+            if status.state is not OutputAir.ON_AIR:
+                cause = status.cause or LOST_OWNER
+                at = lost_at if output.pk not in self.pushers.plans else now.at(status.since)
+                self.incidents.lost(output, cause, at)
 
     def moment(self) -> Moment:
         """Return the present moment, as the player's machine sees it."""
@@ -163,6 +191,7 @@ class Channel:
             self.hub.beat(self.playback.state.timeline.head, now)
             self._beat_starved(now)
             self._beat_live(now)
+            self._beat_following(now)
             self.playback.beat(self.moment())
             self.live.relayed(self.playback.source)
             grown = self.window.poll()
@@ -266,6 +295,13 @@ class Channel:
             cursors=state.selection.cursors if slot is None else slot.turn.cursors,
             seen=self.cursors_at_stop if self.stopping else self.seen_cursors(),
             outputs=self.pushers.snapshots(self.now),
+            place=None
+            if slot is None or moment.clock is None
+            else Place(
+                slot.turn,
+                moment.clock.moment(slot.start),
+                self.pushers.measured_lag(self.now.mono),
+            ),
         )
 
     def seen_cursors(self) -> Cursors:
@@ -330,6 +366,27 @@ class Channel:
             return
         self.live.beat(self.assignment.plan, self.assignment.ingest, now)
         self.playback.show(self.live.substitution(), self.live.state.why, self.moment())
+
+    def _beat_following(self, now: Now) -> None:
+        """Keep a second node in step with the owner."""
+        clock, plan = self.hub.clock, self.assignment.plan
+        state, owner = self.playback.state, self.assignment.owner_place
+        if not self.assignment.second or clock is None or state.join or not self.policy.paced:
+            return
+        lag = self.pushers.measured_lag(now.mono)
+        on_air = state.timeline.on_air
+        own = [
+            Place(slot.turn, clock.moment(slot.start), lag)
+            for slot in state.timeline.slots
+            if on_air is None or slot.start >= on_air.start
+        ]
+        self._following, out_of_step = following.decide(
+            self._following, owner, own, now.mono, plan.house_format
+        )
+        if out_of_step and owner is not None:
+            began = owner.began - following.extra_lag(owner, lag)
+            event = events.OutOfStep(replace(owner, began=began))
+            self.playback.step(event, self.moment())
 
     def report_silence(self, reason: str, since: float, severity: str = "lost") -> None:
         self._silent_since = since

@@ -98,11 +98,14 @@ class Incidents:
                 text = f"{output.name} is off air: {cause}"
                 self.journal.log(now, subject, "warning", text)
                 self.journal.close_incident(session, when)
-                self.journal.open_incident(
-                    subject, f"{output.name}: {cause}", when, output=output.pk
-                )
+                self.lost(output, cause, when)
             case _:
                 assert_never(event)
+
+    def lost(self, output: OutputPlan, cause: str, at: float) -> None:
+        """Open the incident of an output that is off air since `at` (since the epoch)."""
+        text = f"{output.name}: {cause}"
+        self.journal.open_incident(f"output-{output.pk}", text, at, output=output.pk)
 
     def unexplained(self, cause: str, since: float) -> None:
         """Open an incident if the air is lost and no part has reported a cause."""

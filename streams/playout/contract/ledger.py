@@ -12,6 +12,7 @@ from typing import Protocol
 
 from streams.playout.contract.fence import Claims
 from streams.playout.contract.output_status import Status
+from streams.playout.contract.place import Place
 from streams.playout.contract.plan import Assignment
 from streams.playout.contract.states import AirState
 from streams.playout.contract.turn import Turn
@@ -200,6 +201,8 @@ class Snapshot:
     #: ... and as far as viewers have seen the programme.
     seen: Cursors
     outputs: Mapping[int, OutputSnapshot] = field(default_factory=dict)
+    #: What a second node is to play; None: unknown.
+    place: Place | None = None
 
 
 class Ledger(Protocol):

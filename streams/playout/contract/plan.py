@@ -10,6 +10,7 @@ from typing import Protocol
 from media_library.house_format import HouseFormat
 from media_library.location import Location
 from streams.playout.contract.live_feed import IngestState
+from streams.playout.contract.place import Place
 from streams.playout.contract.states import AirState
 from streams.programme.item import Item
 from streams.programme.model import Cursors, Programme
@@ -80,6 +81,10 @@ class Assignment:
     leaves: bool = False
     #: The node that released it between two items: the programme goes on with the next one.
     released_by: str = ""
+    #: Another node owns the channel: this one plays the same and sends other outputs.
+    second: bool = False
+    #: What the owner plays, for a second node; None: nothing was heard of it lately.
+    owner_place: Place | None = None
     # State left by an earlier supervisor; times are seconds since the epoch.
     #: When the channel was last measured; None: never in this run.
     measured_at: float | None = None

@@ -174,7 +174,11 @@ class Pushers:
 
     def lag(self, now: float) -> float:
         """Seconds by which the slowest destination is behind the hub; 0 without any."""
-        return max((lag for pk in self.plans if (lag := self._lag(pk, now))), default=0.0)
+        return self.measured_lag(now) or 0.0
+
+    def measured_lag(self, now: float) -> float | None:
+        """As `lag`; None: no destination on air has received anything yet."""
+        return max((lag for pk in self.plans if (lag := self._lag(pk, now))), default=None)
 
     def is_free_to_end(self, pk: int, now: float) -> bool:
         """Whether the channel's other outputs carry it, or can't be waited for."""

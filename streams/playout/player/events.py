@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from streams.playout.contract.place import Place
 from streams.playout.contract.turn import Turn
 from streams.playout.player.ending import Cut
 from streams.playout.player.timeline import Slot
@@ -72,6 +73,16 @@ class TakeoverChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class OutOfStep:
+    """The picture differs from that of the node that plays the channel.
+
+    `place`: what that node plays, as if its destinations had the lag of ours.
+    """
+
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """The hub sends this position of the feed."""
 
@@ -97,6 +108,7 @@ Event = (
     | Followed
     | SkipOrdered
     | TakeoverChanged
+    | OutOfStep
     | Sent
     | Resumed
 )

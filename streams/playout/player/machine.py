@@ -3,7 +3,8 @@
     NOTHING ──BufferLow──▶ PLAYING ──Followed (queued behind it)──▶ PLAYING
        ▲ ▲                  │   │                                      │
        │ └─StartFailed──────┘   │ Polled: it stalls, or its airtime is over
-       │                        │ SkipOrdered, TakeoverChanged         │
+       │                        │ SkipOrdered, TakeoverChanged,        │
+       │ │                  │   │ OutOfStep                            │
        │                        ▼                                      │
        └────Exited───────── ENDING (CutItem) ◀─────────────────────────┘
 
@@ -25,10 +26,11 @@ from fractions import Fraction
 from typing import Final, assert_never
 
 from streams.playout.contract.moment import Now, when
+from streams.playout.contract.place import Place
 from streams.playout.contract.plan import ChannelPlan, Policy, Sources
 from streams.playout.contract.turn import TAKEOVER, Turn
 from streams.playout.ffmpeg import diagnosis
-from streams.playout.player import ending, events
+from streams.playout.player import ending, events, following
 from streams.playout.player.ending import WHOLE, Cut
 from streams.playout.player.events import Action, Event
 from streams.playout.player.selection import Selection
@@ -52,6 +54,8 @@ PROGRAMME_CHECK_INTERVAL_S: Final = 1.0
 MIN_STAND_IN_S: Final = 10
 #: Seconds by which a turn may end late: clocks and the cut grid differ.
 OVERRUN_TOLERANCE_S: Final = 2
+#: Items that another node may have begun since it was last heard of.
+MAX_FOLLOWING_ITEMS: Final = 5
 
 NO_SKIP_LIVE: Final = (
     "Nothing can be skipped while a live feed is on air: return to the programme first."
@@ -97,6 +101,8 @@ class State:
     cut: Cut | None = None
     #: The turn that replaces the programme; None: the programme plays.
     substitution: Substitution | None = None
+    #: What the node that plays the channel plays, until this one has joined it.
+    join: Place | None = None
     #: Nothing is started before this moment, because not even the slate could be played.
     not_before: float = 0.0
     #: Cursors of the lists before the present turn was selected.
@@ -117,7 +123,8 @@ class State:
     @property
     def may_queue(self) -> bool:
         """Whether the present turn may play to its end, so that others may wait behind it."""
-        return self.cut is None and self.must_end is None and self.substitution is None
+        free = self.substitution is None and self.join is None
+        return self.cut is None and self.must_end is None and free
 
     def upcoming(self, moment: Moment) -> Item | None:
         """The item that will be on air after the present one."""
@@ -154,8 +161,8 @@ def _step(state: State, event: Event, moment: Moment) -> Result:
             result = _followed(state, event, moment)
         case events.SkipOrdered():
             result = _skip(state, moment)
-        case events.TakeoverChanged():
-            result = _takeover_changed(state, event)
+        case events.TakeoverChanged() | events.OutOfStep():
+            result = _diverted(state, event)
         case events.Sent(position):
             result = _sent(state, position)
         case events.Resumed():
@@ -182,13 +189,16 @@ def _start(state: State, moment: Moment) -> Result:
             # The hub keeps wall-clock time: it would send the backlog too fast.
             position = moment.clock.position(moment.now.mono)
             timeline = timeline.jump(on_frame(position, plan.house_format.frame))
+    join, hurried = None, buffered is not None and buffered < HURRIED_BELOW_S
     if state.substitution is not None:
         # The cursors stay unchanged.
         turn = replace(state.substitution.turn, cursors=selection.cursors)
+    elif state.join is not None and moment.clock is not None:
+        at = moment.clock.moment(timeline.head)
+        selection, turn, join = _join(selection, state.join, at, moment, hurried=hurried)
     else:
         selection, turn = selection.next(
-            *(plan, moment.sources, moment.when(timeline.head)),
-            hurried=buffered is not None and buffered < HURRIED_BELOW_S,
+            *(plan, moment.sources, moment.when(timeline.head)), hurried=hurried
         )
         back = bool(timeline.slots) and timeline.slots[-1].turn.rule == TAKEOVER
         turn = replace(turn, fade=True) if back and turn.item.kind is Kind.ITEM else turn
@@ -197,6 +207,7 @@ def _start(state: State, moment: Moment) -> Result:
         timeline=timeline.begin(turn, timeline.room_for(turn.item)),
         selection=selection,
         playing=True,
+        join=join,
         before=state.selection.cursors,
         programme=plan.programme,
         must_end=None,
@@ -204,9 +215,36 @@ def _start(state: State, moment: Moment) -> Result:
     return begun, (events.StartItem(begun.timeline.slots[-1]),)
 
 
+def _join(
+    selection: Selection, place: Place, at: float, moment: Moment, *, hurried: bool
+) -> tuple[Selection, Turn, Place | None]:
+    """Join what another node plays at that moment, or the items that follow it there.
+
+    Returns the turn, and the place if the turn only fills the time to the next keyframe.
+    """
+    plan, house_format = moment.plan, moment.plan.house_format
+    turn, joined = following.turn_at(place, at, plan.programme, house_format)
+    for _ in range(MAX_FOLLOWING_ITEMS):
+        if turn is not None:
+            break
+        length = place.turn.length(house_format) or place.turn.seconds or Fraction(0)
+        began = place.began + float(length)
+        selection = replace(selection, cursors=place.turn.cursors)
+        after, next_turn = selection.next(
+            plan, moment.sources, when(moment.now.at(began)), hurried=hurried
+        )
+        if next_turn.stands_in:
+            return after, next_turn, None
+        place = replace(place, turn=next_turn, began=began)
+        turn, joined = following.turn_at(place, at, plan.programme, house_format)
+    turn = turn or place.turn
+    return selection.started(plan, turn), turn, None if joined else place
+
+
 def _start_failed(state: State, event: events.StartFailed, moment: Moment) -> Result:
     *slots, slot = state.timeline.slots
-    failed = replace(state, timeline=replace(state.timeline, slots=tuple(slots)), playing=False)
+    timeline = replace(state.timeline, slots=tuple(slots))
+    failed = replace(state, timeline=timeline, playing=False, join=None)
     if event.item:
         cause = f"{slot.item.title} was skipped: {event.error}"
         return replace(failed, selection=state.selection.failed(cause, slot.turn)), ()
@@ -312,6 +350,17 @@ def _skip(state: State, moment: Moment) -> Result:
     if not state.playing:
         return state, ()
     return _cut(state, state.cut or Cut("cut", "Skipped."))
+
+
+def _diverted(state: State, event: events.TakeoverChanged | events.OutOfStep) -> Result:
+    if isinstance(event, events.TakeoverChanged):
+        return _takeover_changed(state, event)
+    if state.substitution is not None:
+        return state, ()
+    state = replace(state, join=event.place)
+    if not state.playing or state.cut is not None:
+        return state, ()
+    return _cut(state, Cut("cut", "Back in step with the node that plays the channel."))
 
 
 def _takeover_changed(state: State, event: events.TakeoverChanged) -> Result:

@@ -153,7 +153,7 @@ def test_a_session_and_its_planned_gap_are_recorded() -> None:
     shot = ledger.OutputSnapshot(
         Status(OutputAir.ON_AIR), now.timestamp(), None, 1, 30.0, 1.0, now.timestamp() - HOUR
     )
-    state_writer.write_output(output.pk, shot, now)
+    state_writer.write_output(output.pk, shot, now, "node")
     since = OutputState.objects.get().session_since
     assert since is not None
     assert (now - since).total_seconds() == pytest.approx(HOUR)
