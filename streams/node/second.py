@@ -169,8 +169,8 @@ class Seconds:
         epoch = self.epochs[channel.pk]
         fresh = ChannelState.objects.only(*FIELDS).get(pk=channel.pk)
         held = set(fresh.second_outputs)
-        existing = {output.pk for output in channel.outputs.all()}
-        changed = held & existing != set(_marked(channel))
+        existing, marked = {output.pk for output in channel.outputs.all()}, _marked(channel)
+        changed = not marked or held & existing != set(marked)
         sends = fresh.handed_over == epoch == fresh.second_epoch and not changed
         outputs = tuple(
             _shorter(output)

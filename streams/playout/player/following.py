@@ -118,7 +118,7 @@ def turn_at(
     if left is not None and left <= CLOSE_S:
         return None, True
     second = max(turn.into + played, Fraction(0))
-    if turn.item.mode is not Mode.PREPARED or second <= CLOSE_S:
+    if turn.item.mode is not Mode.PREPARED:
         # Its keyframes are unknown, or it is encoded and has one anywhere.
         return _joined(turn, second), True
     keyframe = second // programme.resume * programme.resume

@@ -49,12 +49,12 @@ class Watch:
     def _poll(self) -> None:
         while not self._stopped.wait(POLL_INTERVAL_S):
             if recordings := self._server.recordings(self._key):
-                reached = _last(recordings[-1])
+                reached = last_second(recordings[-1])
                 if reached is not None:
                     self.seen.append((time.monotonic(), reached))
 
 
-def _last(path: Path) -> float | None:
+def last_second(path: Path) -> float | None:
     """Seconds of an FLV file's last tag (Adobe's specification, annex E); None: incomplete."""
     with path.open("rb") as file:
         end = file.seek(0, 2)
