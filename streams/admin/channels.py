@@ -246,6 +246,7 @@ class OutputAdmin(OwnChannels, WithKeys, ModelAdmin):
         "forget_secret_query",
         "verify_certificate",
         "roll_over_hours",
+        "second_node",
         "enabled",
     )
 

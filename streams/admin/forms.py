@@ -259,6 +259,7 @@ class OutputForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at ru
             "forget_secret_query",
             "verify_certificate",
             "roll_over_hours",
+            "second_node",
             "enabled",
         )
 

@@ -118,6 +118,7 @@ class OutputDetail(Schema):
     url: str
     address: str
     roll_over_hours: int | None
+    second_node: bool
     enabled: bool
     has_key: bool
     key_readable: bool

@@ -45,7 +45,8 @@ class OutputChange(Body):
 
     `secret_query`: the parameters that the server expects after the "?" of its address, such as
     `token=…` or, for SRT, `passphrase=…`; empty deletes the stored ones. Neither secret belongs
-    in `url`, which is shown. `verify_certificate`: for rtmps addresses.
+    in `url`, which is shown. `verify_certificate`: for rtmps addresses. `second_node`: another
+    node that plays the same programme sends it, if there is one.
     """
 
     name: Name = may_be_left_out()
@@ -55,6 +56,7 @@ class OutputChange(Body):
     secret_query: Parameters = may_be_left_out()
     verify_certificate: bool = may_be_left_out()
     roll_over_hours: Hours | None = may_be_left_out()
+    second_node: bool = may_be_left_out()
     enabled: bool = may_be_left_out()
 
     def given(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from django.db.models import Max, Q
 from django_q.models import OrmQ, Task
 
 from media_library.storage import state
-from streams.models import Channel, Node
+from streams.models import Channel, Node, Output
 from streams.monitoring import preflight, worker_silence
 from streams.monitoring.failing_jobs import failing
 from streams.monitoring.formatting import span
@@ -203,6 +203,21 @@ def _nodes(now: datetime) -> tuple[bool, str]:
     )
 
 
+def _second_nodes(_now: datetime) -> tuple[bool, str]:
+    marked = Output.objects.filter(
+        second_node=True, enabled=True, channel__desired_state=Channel.DesiredState.ON
+    )
+    missing = marked.filter(channel__state__second_owner="").select_related("channel")
+    if names := [str(output) for output in missing.order_by("channel__name", "pk")]:
+        return False, (
+            f"No second node sends {', '.join(names)}: the node that plays the channel does, so "
+            "viewers lose both if it is lost. Start another node, or see what it reports."
+        )
+    if not marked.exists():
+        return True, "No output of a channel that is on is to be sent from a second node."
+    return True, "Every output that a second node is to send has one."
+
+
 def _silent(here: Here, name: str, seen: datetime | None, now: datetime) -> str:
     local = here if name in {"", here.node} else None
     text = worker_silence.sentence(local, name, seen, now, None)
@@ -218,4 +233,5 @@ PARTS: Final[dict[str, Callable[[datetime], tuple[bool, str]]]] = {
     "ffmpeg": _ffmpeg,
     "disk": _disk,
     "nodes": _nodes,
+    "second_nodes": _second_nodes,
 }

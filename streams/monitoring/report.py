@@ -36,7 +36,9 @@ _PLAYING: Final = (AirState.ON_AIR.value, AirState.DEGRADED.value, AirState.FAIL
 class OutputReport:
     """bitrate in bit/s; `failures`: consecutive ones; `label`: its state for people.
 
-    `session_due`: the session is renewed at the first item after it; null: never.
+    `session_due`: the session is renewed at the first item after it; null: never. `node`: the
+    node that sends it. `second_node`: a second node is to send it; `sender` says in a sentence
+    whether one does.
     """
 
     id: int
@@ -54,6 +56,9 @@ class OutputReport:
     speed: float | None
     session_since: datetime | None
     session_due: datetime | None
+    node: str = ""
+    second_node: bool = False
+    sender: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +247,7 @@ def _state_of(output: Output) -> Any:
         return None
 
 
-def _output_report(output: Output, air: _Air) -> OutputReport:
+def _output_report(output: Output, air: _Air, owner: str) -> OutputReport:
     row = _state_of(output)
     state, reported = OutputAir.OFF.value, False
     if air.state == UNKNOWN:
@@ -251,6 +256,7 @@ def _output_report(output: Output, air: _Air) -> OutputReport:
         state, reported = row.state, True
     measured = reported and state != OutputAir.OFF
     since = row.session_since if measured else None
+    node = row.node if measured else ""
     lasts, _ = output.roll_over
     return OutputReport(
         id=output.pk,
@@ -268,7 +274,16 @@ def _output_report(output: Output, air: _Air) -> OutputReport:
         speed=row.speed if measured else None,
         session_since=since,
         session_due=since + lasts if since and lasts else None,
+        node=node,
+        second_node=output.second_node,
+        sender=_sender(node, owner) if output.second_node and node else "",
     )
+
+
+def _sender(node: str, owner: str) -> str:
+    if node == owner:
+        return f"No second node sends it: {node} does, which plays the channel."
+    return f"Sent by {node}, the second node."
 
 
 def _read(report: type[T], row: Run | Incident) -> T:
@@ -326,7 +341,9 @@ def channel_report(
         if playing and playing.now_title
         else None,
         next=playing.next_title if playing else "",
-        outputs=tuple(_output_report(output, air) for output in outputs),
+        outputs=tuple(
+            _output_report(output, air, row.owner if row else "") for output in outputs
+        ),
         incidents=tuple(
             _read(IncidentReport, incident)
             for incident in reversed(incidents)

@@ -27,7 +27,7 @@ from streams.programme.model import Programme
 IN_STEP_S: Final = 0.7
 #: Seconds for which they must differ: at an item's end, one node is ahead of the other, and the
 #: owner's next item is known only after both have exchanged with the ledger.
-DIFFERENT_S: Final = 3.0
+DIFFERENT_S: Final = 2.0
 #: Seconds from which it is worth waiting for a keyframe.
 CLOSE_S: Final = Fraction(1, 5)
 #: Seconds until a correction has taken effect, and the destinations' lags are measured again.

@@ -57,6 +57,9 @@
     const retry = output.retry_at && new Date(output.retry_at) > now() ? ` Next try at ${clock(output.retry_at).slice(-8)}.` : "";
     why.textContent = output.cause ? output.cause + retry : "";
     why.hidden = !output.cause;
+    const sender = element.querySelector('[data-f="sender"]');
+    sender.textContent = output.sender;
+    sender.hidden = !output.sender;
     const session = element.querySelector('[data-f="session"]');
     if (!session) return;
     const due = output.session_due ? `, next after ${clock(output.session_due)}` : "";

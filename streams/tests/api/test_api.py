@@ -56,6 +56,7 @@ def test_channel_settings_are_returned(program: Client) -> None:
             "url": "",
             "address": "rtmps://a.rtmps.youtube.com:443/live2",
             "roll_over_hours": None,
+            "second_node": False,
             "enabled": True,
             "has_key": True,
             "key_readable": True,

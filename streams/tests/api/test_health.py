@@ -86,7 +86,7 @@ def test_all_components_are_ok(get: Callable[..., Any]) -> None:
     body = answer.json()
     assert (answer.status_code, body["status"]) == (200, "ok")
     assert [part["name"] for part in body["parts"]] == [
-        *("database", "queue", "jobs", "storage", "ffmpeg", "disk", "nodes")
+        *("database", "queue", "jobs", "storage", "ffmpeg", "disk", "nodes", "second_nodes")
     ]
     assert all(part["ok"] and part["sentence"].endswith(".") for part in body["parts"])
 

@@ -137,6 +137,36 @@ def test_a_hanging_ledger_stops_the_pushers_until_it_responds(
 
 
 @pytest.mark.slow
+def test_a_second_node_becomes_the_owner_within_its_session(
+    engine: Engine, book: MemoryLedger, server: RtmpServer
+) -> None:
+    owned = book.assignments[1]
+    (primary,) = owned.plan.outputs
+    backup = replace(primary, pk=2, name="Backup", key=Secret("k-backup"), edition="2")
+    plan = replace(owned.plan, outputs=(backup,))
+    book.assignments[1] = replace(owned, plan=plan, second=True, skips=1)
+    engine.start()
+    until(lambda: server.bytes_of("k-backup"), 60, "it sends the backup")
+    assert not server.sessions(KEY)
+    plan = replace(plan, outputs=(primary, backup))
+    lost = frozenset({"storage"})
+    book.assignments[1] = replace(owned, plan=plan, open_incidents=lost)
+    until(lambda: server.bytes_of(KEY), 60, "it sends the primary, too")
+    until(
+        lambda: any(note.subject == "output-1" for note in closed(book)), 60, "it is reported"
+    )
+    assert server.sessions("k-backup") == 1
+    opened = [n for n in book.notes if isinstance(n, ledger.IncidentOpened)]
+    assert [(note.subject, note.output) for note in opened] == [("output-1", 1)]
+    assert "is gone" in opened[0].cause
+    assert any(note.subject == "storage" for note in closed(book)), "the lost node's own"
+
+
+def closed(book: MemoryLedger) -> list[ledger.IncidentClosed]:
+    return [note for note in list(book.notes) if isinstance(note, ledger.IncidentClosed)]
+
+
+@pytest.mark.slow
 def test_a_lost_claim_ends_the_pushers_at_once(
     engine: Engine, book: MemoryLedger, server: RtmpServer
 ) -> None:

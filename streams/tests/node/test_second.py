@@ -15,6 +15,8 @@ from django.utils import timezone
 
 from media_library.models import MediaItem, Playlist, PlaylistEntry
 from streams.models import AsRun, Channel, ChannelState, LogLine, Output, OutputState, Run
+from streams.monitoring.components import PARTS
+from streams.monitoring.report import report
 from streams.node import second as second_module
 from streams.node.ledger import NodeLedger
 from streams.node.second import unwritten
@@ -136,6 +138,14 @@ def test_without_another_node_the_owner_sends_everything(channel: Channel, run: 
     for _ in range(4):
         first.tick()
         assert first.sends == ["Main", "Backup"]
+    ok, sentence = PARTS["second_nodes"](timezone.now())
+    assert not ok
+    assert sentence.startswith("No second node sends Demo: Backup: ")
+    main, backup = report(timezone.now()).channels[0].outputs
+    assert (main.sender, backup.sender) == (
+        "",
+        "No second node sends it: a does, which plays the channel.",
+    )
 
 
 def test_without_a_marked_output_there_is_no_second_node(channel: Channel, run: Run) -> None:
@@ -168,6 +178,10 @@ def test_the_owner_sends_until_the_second_node_is_ready(channel: Channel, run: R
 
 def test_its_state_and_place_are_read(pair: tuple[Simulated, Simulated]) -> None:
     _, second = pair
+    assert PARTS["second_nodes"](timezone.now())[0]
+    main, backup = report(timezone.now()).channels[0].outputs
+    assert (main.node, main.sender, main.second_node) == ("a", "", False)
+    assert (backup.node, backup.sender) == ("b", "Sent by b, the second node.")
     assert dict(OutputState.objects.values_list("output__name", "node")) == {
         "Main": "a",
         "Backup": "b",
@@ -189,7 +203,7 @@ def test_history_is_written_by_the_owner_only(pair: tuple[Simulated, Simulated])
     (a,) = second.plays.values()
     turn = Turn(a.plan.programme.base.entries[0].item, BASE)
     pk, run, now = a.plan.pk, a.run, time.time()
-    notes = [
+    notes: list[ledger.Note] = [
         ledger.Aired(pk, run, turn, now, "whole", ""),
         ledger.IncidentOpened(pk, run, "output-2", None, "lost", "x", now),
         ledger.Logged(pk, run, "channel", "info", "On air: Clip 1", now),

@@ -126,7 +126,8 @@ def test_where_it_joins_an_item(
         return
     assert expected is not None
     into, fill, is_final = expected
-    assert (joined.into, final) == (into, is_final)
+    assert joined.into == into
+    assert final is is_final
     assert (joined.item, joined.cursors) == (ITEMS[0], OWNER.turn.cursors)
     if fill is None:
         assert joined.limit is None
@@ -160,7 +161,7 @@ def test_the_rest_of_a_limited_turn_keeps_its_end() -> None:
     )
     joined, final = turn_at(place, 1006.0, PLAN.programme, FORMAT)
     assert joined is not None
-    assert (joined.into, joined.limit, final) == (10, 14, True)
+    assert (joined.into, joined.limit, final) == (Fraction(10), Fraction(14), True)
 
 
 # ---- the machine
@@ -177,13 +178,13 @@ def test_it_cuts_and_joins_at_the_next_keyframe() -> None:
     state, (started,) = machine.step(state, events.BufferLow(), moment(4))
     # At the head, 6 s from now, the owner is in second 10.5.
     assert isinstance(started, events.StartItem)
-    assert (started.slot.turn.item, started.slot.turn.into) == (ITEMS[1], 10)
+    assert (started.slot.turn.item, started.slot.turn.into) == (ITEMS[1], Fraction(10))
     assert started.slot.turn.limit == Fraction(3, 2)
     assert not state.may_queue
     state, _ = machine.step(state, events.Exited(head + Fraction(3, 2), 0), moment(5))
     state, (joined,) = machine.step(state, events.BufferLow(), moment(5))
     assert isinstance(joined, events.StartItem)
-    assert (joined.slot.turn.into, joined.slot.turn.limit) == (12, None)
+    assert (joined.slot.turn.into, joined.slot.turn.limit) == (Fraction(12), None)
     assert (state.join, state.may_queue) == (None, True)
     assert state.selection.cursors == place.turn.cursors
 
@@ -194,7 +195,7 @@ def test_it_joins_the_item_that_follows_meanwhile() -> None:
     state, (started,) = machine.step(state, events.BufferLow(), moment(31))
     # Its item is over since 32 s when the head is sent; that item has 32 s, too.
     assert isinstance(started, events.StartItem)
-    assert (started.slot.turn.item, started.slot.turn.into) == (ITEMS[0], 0)
+    assert (started.slot.turn.item, started.slot.turn.into) == (ITEMS[0], Fraction(0))
     assert state.join is None
 
 
