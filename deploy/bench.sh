@@ -44,4 +44,7 @@ export ENV_FILE=/dev/null
 "$python" -m streamsite.tests.bench_small || status=$?
 # Three nodes: one loses its power, the database, or its clock; all lose the database, or the broker.
 "$python" -m streams.tests.bench_nodes || status=$?
+# Two nodes that send one channel's primary and backup: how far their pictures are apart, and three
+# times the one that plays it is lost.
+"$python" -m streams.tests.bench_second || status=$?
 exit $status

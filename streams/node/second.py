@@ -5,8 +5,8 @@ leases, conditional updates, and the fence of the node. An output never has two 
 
 1. A second node claims with the outputs marked at that moment, which stay the same for its
    whole claim (`second_epoch`), and plays without sending them.
-2. Once it is ready, the owner stops sending these outputs. When none of them has a process any
-   more, it writes the claim's epoch into `handed_over`.
+2. Once it plays the programme, the owner stops sending these outputs. When none of them has
+   a process any more, it writes the claim's epoch into `handed_over`.
 3. The second node sends them while `handed_over` is its epoch.
 4. The owner sends them again when the claim has ended: the second node gave it up after its
    pushers had ended, or did not renew it for the lease. Then the owner ends it.
@@ -93,7 +93,8 @@ class Seconds:
 
     def write(self, shot: ledger.Snapshot, now: datetime, lease: datetime) -> bool:
         """Renew the claim and write its outputs. False: the claim is lost."""
-        ready = shot.state in {AirState.ON_AIR, AirState.DEGRADED}
+        playing = shot.state in {AirState.ON_AIR, AirState.DEGRADED}
+        ready = playing and shot.now is not None and not shot.now.stands_in
         # It stays ready: it holds its outputs until it gives them up.
         news = {"second_lease_until": lease} | ({"second_ready": True} if ready else {})
         if not self._rows(shot.channel).update(**news):

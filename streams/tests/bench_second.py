@@ -1,13 +1,13 @@
-"""Measures how far the pictures of a second node are from the owner's, and what a failure costs.
+"""Measures how far apart the pictures of two nodes are, and what the loss of one costs.
 
 python -m streams.tests.bench_second [TIMES]
 
 Runs as root, for PostgreSQL. Two nodes are processes of their own on this machine, with run
 directories of their own. Each frame carries the number of its clip and its own, so a recording
 shows which picture had arrived when. Prints the seconds by which the picture of the backup
-ingest is ahead of the primary one: on air, after items changed, and after a skip. Then the node
-that plays the channel is killed with everything that it runs, TIMES (3) times: for each, the
-longest pause of the backup and the frames that are missing in it, and the seconds until the
+ingest is ahead of the primary one: on air, through item changes, and after two skips. Then the
+node that plays the channel is killed with everything that it runs, TIMES (3) times: for each,
+the longest pause of the backup and the frames that are missing in it, and the seconds until the
 primary is sent again. Pushers are counted in both run directories, fifty times a second. Fails
 if the pictures differ by more than a second where they are in step, if the backup pauses for
 as long as a segment lasts or loses a frame, if the primary takes longer than 20 s, or if an
@@ -15,7 +15,7 @@ output ever had two pushers.
 """
 
 # Django is set up for the database that is started here, so imports are late.
-# ruff: noqa: PLR0915 - a script whose processes choose Django's settings first
+# ruff: noqa: C901, PLR0915 - a script whose processes choose Django's settings first
 from __future__ import annotations
 
 import os
@@ -30,6 +30,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from streams.tests.bench.rtmp import RtmpServer
 
 PRIMARY, BACKUP = "k-primary", "k-backup"
-#: Seconds of the clips: a multiple of the house format's grid, and more than a correction takes.
-CLIP_S = 24.0
+#: Seconds of the clips, and those that must be left of one when it is skipped.
+CLIP_S, LEFT_S = 24.0, 10.0
 POLL_INTERVAL_S = 0.02
 #: Seconds that may lie between the two pictures, and until the primary is sent again.
 MAX_DIFFERENCE_S, MAX_PRIMARY_S = 1.0, 20.0
@@ -56,6 +57,7 @@ class Pushers(threading.Thread):
 
     def __init__(self, run_dirs: list[Path]) -> None:
         super().__init__(daemon=True)
+        self.stopped = threading.Event()
         self.run_dirs = run_dirs
         #: By name of the record: the nodes (by number) that run one now.
         self.now: dict[str, list[int]] = {}
@@ -65,7 +67,7 @@ class Pushers(threading.Thread):
     def run(self) -> None:
         from streams.playout.ffmpeg import process
 
-        while True:
+        while not self.stopped.wait(POLL_INTERVAL_S):
             now: dict[str, list[int]] = {}
             for number, run_dir in enumerate(self.run_dirs):
                 for folder in process.channel_folders(run_dir).values():
@@ -77,7 +79,6 @@ class Pushers(threading.Thread):
                 (time.monotonic(), name) for name, nodes in now.items() if len(nodes) > 1
             ]
             self.now = now
-            time.sleep(POLL_INTERVAL_S)  # the polling rate
 
     def node_of(self, output: Output) -> int | None:
         """The node that sends the output; None: none does, or two do."""
@@ -96,6 +97,7 @@ class Arrivals(threading.Thread):
 
     def __post_init__(self) -> None:
         super().__init__(daemon=True)
+        self.stopped = threading.Event()
 
     def __hash__(self) -> int:
         return id(self)
@@ -103,20 +105,18 @@ class Arrivals(threading.Thread):
     def run(self) -> None:
         from streams.tests.bench.watch import last_second
 
-        while True:
+        while not self.stopped.wait(POLL_INTERVAL_S):
             for path in self.server.recordings(self.key)[-1:]:
                 reached = last_second(path)
                 moments, seconds = self.seen.setdefault(path, ([], []))
                 if reached is not None and (not seconds or reached > seconds[-1]):
                     moments.append(time.monotonic())
                     seconds.append(reached)
-            time.sleep(POLL_INTERVAL_S)  # the polling rate
 
     def pause(self, since: float, until_: float) -> float:
         """The longest time without data between these moments."""
         moments = sorted(at for at, _ in self.points() if since <= at <= until_)
-        moments = [since, *moments, until_]
-        return max(b - a for a, b in zip(moments, moments[1:], strict=False))
+        return max(after - at for at, after in pairwise([since, *moments, until_]))
 
     def points(self) -> Iterator[tuple[float, tuple[Path, float]]]:
         for path, (moments, seconds) in self.seen.items():
@@ -245,6 +245,11 @@ def _measured(times: int, stack: ExitStack, folder: Path) -> int:
     def owner() -> str:
         return str(ChannelState.objects.get(pk=channel.pk).owner)
 
+    def left() -> float:
+        """Seconds until the item on air ends."""
+        ends = ChannelState.objects.get(pk=channel.pk).now_until
+        return 0.0 if ends is None else (ends - timezone.now()).total_seconds()
+
     def split() -> bool:
         nodes = pushers.node_of(primary), pushers.node_of(backup)
         return None not in nodes and nodes[0] != nodes[1]
@@ -270,12 +275,13 @@ def _measured(times: int, stack: ExitStack, folder: Path) -> int:
         time.sleep(25)  # it measures its destination's lag, and corrects once
         span("on air, through an item's end", 60)
         for number in range(2):
+            until(lambda: left() > LEFT_S, 60, "an item can be skipped")
             actions.skip(Channel.objects.get(), by="bench", now=timezone.now())
             skipped = time.monotonic()
             time.sleep(25)  # both have skipped
             spans.append((f"skip {number + 1}", skipped, skipped))
             span(f"after skip {number + 1}", 10)
-        for number in range(times):
+        for _ in range(times):
             until(split, 120, "two nodes send")
             time.sleep(15)  # in step
             first = pushers.node_of(primary)
@@ -294,38 +300,30 @@ def _measured(times: int, stack: ExitStack, folder: Path) -> int:
             start(first)
         until(split, 120, "two nodes send")
     finally:
-        print((folder / "node-1.log").read_text()[-3000:] if sys.exc_info()[0] else "")
+        for thread in (pushers, *arrivals.values()):
+            thread.stopped.set()
         for number in (0, 1):
             kill(number)
             process.stop_everything(run_dirs[number])
     first_picture, second_picture = (Pictures(arrivals[key], made) for key in (PRIMARY, BACKUP))
+
+    def apart(at: float) -> float:
+        return second_picture.apart(second_picture.picture(at), first_picture.picture(at))
+
     for name, begins, ends in spans:
         if begins == ends:
             moments = [begins + number / 5 for number in range(125)]
-            apart = [
-                at - begins
-                for at in moments
-                if abs(
-                    second_picture.apart(second_picture.picture(at), first_picture.picture(at))
-                )
-                > MAX_DIFFERENCE_S
-            ]
-            print(f"{name}: in step again after {max(apart, default=0.0):.1f} s")
+            late = [at - begins for at in moments if abs(apart(at)) > MAX_DIFFERENCE_S]
+            print(f"{name}: in step again {max(late, default=0.0):.1f} s after the order")
             continue
         moments = [begins + number / 10 for number in range(int((ends - begins) * 10))]
-        differences = [
-            second_picture.apart(second_picture.picture(at), first_picture.picture(at))
-            for at in moments
-        ]
+        differences = [apart(at) for at in moments]
         print(f"{name}: median {statistics.median(differences):+.2f} s")
         check(f"{name}: largest difference", max(differences, key=abs), MAX_DIFFERENCE_S)
     for number, (before, again, sessions) in enumerate(killed, 1):
         check(f"kill {number}: primary sent again after", again - before, MAX_PRIMARY_S)
-        check(
-            f"kill {number}: longest pause of the backup",
-            arrivals[BACKUP].pause(before, again),
-            MAX_PAUSE_S,
-        )
+        pause = arrivals[BACKUP].pause(before, again)
+        check(f"kill {number}: longest pause of the backup", pause, MAX_PAUSE_S)
         jumps = [step for at, step in second_picture.jumps if before <= at <= again]
         check(f"kill {number}: jumps in the backup's pictures", len(jumps), 0, "")
         check(f"kill {number}: new sessions of the backup", sessions, 0, "")
@@ -334,11 +332,8 @@ def _measured(times: int, stack: ExitStack, folder: Path) -> int:
     titles = list(AsRun.objects.order_by("started_at").values_list("title", "ending"))
     print("as-run:", ", ".join(f"{title} ({ending or 'on air'})" for title, ending in titles))
     for incident in Incident.objects.order_by("opened_at"):
-        lasted = (
-            (incident.closed_at - incident.opened_at).total_seconds()
-            if incident.closed_at
-            else -1
-        )
+        closed = incident.closed_at or timezone.now()
+        lasted = (closed - incident.opened_at).total_seconds()
         print(f"incident: {incident.subject} {lasted:.1f} s: {incident.cause}")
     return len(failures)
 

@@ -300,7 +300,7 @@ class Channel:
             else Place(
                 slot.turn,
                 moment.clock.moment(slot.start),
-                self.pushers.measured_lag(self.now.mono),
+                self.pushers.usual_lag(self.now.mono),
             ),
         )
 
@@ -373,7 +373,7 @@ class Channel:
         state, owner = self.playback.state, self.assignment.owner_place
         if not self.assignment.second or clock is None or state.join or not self.policy.paced:
             return
-        lag = self.pushers.measured_lag(now.mono)
+        lag = self.pushers.usual_lag(now.mono)
         on_air = state.timeline.on_air
         own = [
             Place(slot.turn, clock.moment(slot.start), lag)

@@ -61,6 +61,8 @@ class MonitoredProcess:
         self._reports: deque[tuple[float, float]] = deque()
         #: Time of each report, and seconds by which its output was ahead of our clock then.
         self._leads: deque[tuple[float, float]] = deque()
+        #: The largest of all.
+        self._lead: float | None = None
         self._halted: float | None = None
         self._insisted = False
         self._cpu: tuple[float, float] | None = None
@@ -91,6 +93,8 @@ class MonitoredProcess:
                 while now - self._reports[0][0] > PACE_SPAN_S:
                     self._reports.popleft()
                 self._leads.append((now, report.out_time_us / 1_000_000 - now))
+                lead = self._leads[-1][1]
+                self._lead = lead if self._lead is None else max(self._lead, lead)
                 while now - self._leads[0][0] > RATE_WINDOW_S:
                     self._leads.popleft()
             if (report.total_size or 0) > (self.progress.total_size or 0):
@@ -124,6 +128,13 @@ class MonitoredProcess:
         if not self._leads:
             return None
         return now + max(lead for _, lead in self._leads)
+
+    def due(self, now: float) -> float | None:
+        """Seconds of air that it has output by now unless it has fallen behind.
+
+        From all of its reports, and so more accurate than `sent`: FFmpeg catches up.
+        """
+        return None if self._lead is None else now + self._lead
 
     def pace(self, now: float) -> float | None:
         """Seconds of output per second over the last `PACE_SPAN_S`; None if it is younger."""

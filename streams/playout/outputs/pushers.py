@@ -164,21 +164,25 @@ class Pushers:
         self._sent[pk] = max(before, now - lag)
         return any(before < at <= now - lag for at in self._ended)
 
-    def _lag(self, pk: int, now: float) -> float | None:
+    def _lag(self, pk: int, now: float, *, usual: bool = False) -> float | None:
+        """Seconds behind the hub. `usual`: not what it has fallen behind just now."""
         role = self.roles.get(pk)
-        sent = None if role is None else role.sent(now)
-        if role is None or sent is None:
+        if role is None:
+            return None
+        sent = role.due(now) if usual else role.sent(now)
+        if sent is None:
             return None
         began = float(role.process.record.notes.get("behind", DEFAULT_BEHIND_S))
         return began + now - self.statuses[pk].launched - sent
 
     def lag(self, now: float) -> float:
         """Seconds by which the slowest destination is behind the hub; 0 without any."""
-        return self.measured_lag(now) or 0.0
+        return max((lag for pk in self.plans if (lag := self._lag(pk, now))), default=0.0)
 
-    def measured_lag(self, now: float) -> float | None:
-        """As `lag`; None: no destination on air has received anything yet."""
-        return max((lag for pk in self.plans if (lag := self._lag(pk, now))), default=None)
+    def usual_lag(self, now: float) -> float | None:
+        """Seconds by which the slowest destination usually is behind; None: not known yet."""
+        lags = (self._lag(pk, now, usual=True) for pk in self.plans)
+        return max((lag for lag in lags if lag is not None), default=None)
 
     def is_free_to_end(self, pk: int, now: float) -> bool:
         """Whether the channel's other outputs carry it, or can't be waited for."""

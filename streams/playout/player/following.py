@@ -23,15 +23,15 @@ from streams.playout.contract.turn import TAKEOVER, Turn
 from streams.programme.item import Mode
 from streams.programme.model import Programme
 
-#: Seconds by which the two pictures may differ. The lags of the pushers are known to 0.4 s.
+#: Seconds by which the two pictures may differ. The lags of the pushers are known to 0.3 s.
 IN_STEP_S: Final = 0.7
 #: Seconds for which they must differ: at an item's end, one node is ahead of the other, and the
 #: owner's next item is known only after both have exchanged with the ledger.
 DIFFERENT_S: Final = 2.0
 #: Seconds from which it is worth waiting for a keyframe.
 CLOSE_S: Final = Fraction(1, 5)
-#: Seconds until a correction has taken effect, and the destinations' lags are measured again.
-SETTLED_S: Final = 15.0
+#: Seconds until a correction has taken effect.
+SETTLED_S: Final = 8.0
 
 
 @dataclass(frozen=True, slots=True)

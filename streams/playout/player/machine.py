@@ -4,7 +4,7 @@
        ▲ ▲                  │   │                                      │
        │ └─StartFailed──────┘   │ Polled: it stalls, or its airtime is over
        │                        │ SkipOrdered, TakeoverChanged,        │
-       │ │                  │   │ OutOfStep                            │
+       │                        │ OutOfStep                            │
        │                        ▼                                      │
        └────Exited───────── ENDING (CutItem) ◀─────────────────────────┘
 
