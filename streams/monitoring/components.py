@@ -210,8 +210,8 @@ def _second_nodes(_now: datetime) -> tuple[bool, str]:
     missing = marked.filter(channel__state__second_owner="").select_related("channel")
     if names := [str(output) for output in missing.order_by("channel__name", "pk")]:
         return False, (
-            f"No second node sends {', '.join(names)}: the node that plays the channel does, so "
-            "viewers lose both if it is lost. Start another node, or see what it reports."
+            f"No second node sends {', '.join(names)}: the node that plays the channel does, "
+            "so viewers lose both if it is lost. Start another node, or see what it reports."
         )
     if not marked.exists():
         return True, "No output of a channel that is on is to be sent from a second node."

@@ -283,11 +283,11 @@ class NodeLedger:
                 if self._is_held(run):
                     continue
             plan = self._plan(channel, slate)
-            outputs = self._second.outputs_of_owner(channel, plan.outputs, self._mono())
+            outputs = self._second.outputs_of_owner(state, plan.outputs, self._mono())
             plan = replace(plan, outputs=outputs)
             # The engine of a second node knows nothing of what the owner left open.
-            known = playing - {channel.pk} if promoted else playing
-            assignments[channel.pk] = self._assignment(channel, state, plan, run.pk, known)
+            owned = playing - {channel.pk} if promoted else playing
+            assignments[channel.pk] = self._assignment(channel, state, plan, run.pk, owned)
         return assignments
 
     def _as_second(

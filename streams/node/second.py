@@ -135,8 +135,9 @@ class Seconds:
         if self.mine(channel.pk):
             return True
         marked = _marked(channel)
-        wanted = marked and state.owner not in {"", self.node} and state.place
-        if not wanted or state.second_owner not in {"", self.node}:
+        if not marked or state.owner in {"", self.node} or not state.place:
+            return False
+        if state.second_owner not in {"", self.node}:
             return False
         again = state.second_owner == self.node
         # A new supervisor of the same node: its pushers may be sending.
@@ -234,27 +235,32 @@ class Seconds:
         return max(ages, default=0.0) > LEASE_S
 
     def outputs_of_owner(
-        self, channel: Channel, outputs: Sequence[OutputPlan], mono: float
+        self, state: ChannelState, outputs: Sequence[OutputPlan], mono: float
     ) -> tuple[OutputPlan, ...]:
-        """Return what the owner sends: not what a second node is ready to send, or sends."""
-        fresh = ChannelState.objects.only("second_lease_until", *FIELDS).get(pk=channel.pk)
-        epoch = fresh.second_epoch
-        if fresh.second_owner and self._age(fresh, mono) > LEASE_S:
-            # Compares the lease as well: it may have been renewed since the read.
-            ChannelState.objects.filter(
-                pk=channel.pk,
-                owner=self.node,
-                second_epoch=epoch,
-                second_lease_until=fresh.second_lease_until,
-            ).update(**NONE, second_epoch=epoch + 1)
-            fresh = ChannelState.objects.only(*FIELDS).get(pk=channel.pk)
-            epoch = fresh.second_epoch
-        if not fresh.second_owner or not (fresh.second_ready or fresh.handed_over == epoch):
-            self._withheld.pop(channel.pk, None)
+        """Return what the owner sends: not what a second node is ready to send, or sends.
+
+        `state`: the row as it was when this node claimed it or renewed its claim.
+        """
+        epoch = state.second_epoch
+        present = state.second_owner not in {"", self.node}
+        if present and self._age(state, mono) > LEASE_S:
+            present = not self._end_claim(state)
+        if not present or not (state.second_ready or state.handed_over == epoch):
+            self._withheld.pop(state.pk, None)
             return tuple(outputs)
-        self._withheld[channel.pk] = epoch
-        held = set(fresh.second_outputs)
-        return tuple(output for output in outputs if output.pk not in held)
+        self._withheld[state.pk] = epoch
+        return tuple(output for output in outputs if output.pk not in state.second_outputs)
+
+    def _end_claim(self, state: ChannelState) -> bool:
+        """End the claim of a second node that is lost. False: it has been renewed."""
+        # Compares the lease as well: a renewal since the read leaves the epoch unchanged.
+        rows = ChannelState.objects.filter(
+            pk=state.pk,
+            owner=self.node,
+            second_epoch=state.second_epoch,
+            second_lease_until=state.second_lease_until,
+        )
+        return bool(rows.update(**NONE, second_epoch=state.second_epoch + 1))
 
     def hand_over(self, shot: ledger.Snapshot, owned: Any) -> None:
         """Write that the owner has stopped sending the second node's outputs, once it has.

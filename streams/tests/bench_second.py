@@ -300,8 +300,9 @@ def _measured(times: int, stack: ExitStack, folder: Path) -> int:
             start(first)
         until(split, 120, "two nodes send")
     finally:
-        for thread in (pushers, *arrivals.values()):
-            thread.stopped.set()
+        pushers.stopped.set()
+        for arrival in arrivals.values():
+            arrival.stopped.set()
         for number in (0, 1):
             kill(number)
             process.stop_everything(run_dirs[number])

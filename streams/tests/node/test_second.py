@@ -176,6 +176,21 @@ def test_the_owner_sends_until_the_second_node_is_ready(channel: Channel, run: R
     assert second.sends == ["Backup"]
 
 
+def test_a_second_node_that_is_lost_before_it_is_ready_leaves_room_for_another(
+    channel: Channel, run: Run
+) -> None:
+    first, second, third = Simulated("a"), Simulated("b"), Simulated("c")
+    first.tick()
+    first.tick()
+    second.tick()
+    assert row().second_owner == "b"
+    for _ in range(int(LEASE_S // 2) + 2):
+        first.tick()
+        assert first.sends == ["Main", "Backup"]
+    third.tick()
+    assert row().second_owner == "c"
+
+
 def test_its_state_and_place_are_read(pair: tuple[Simulated, Simulated]) -> None:
     _, second = pair
     assert PARTS["second_nodes"](timezone.now())[0]
@@ -235,8 +250,8 @@ def test_the_second_node_becomes_the_owner_before_others(
     (a,) = second.plays.values()
     item, other = (entry.item for entry in a.plan.programme.base.entries)
     aired = []
-    for each, at in ((item, time.time() - 60), (other, time.time())):
-        turn = Turn(each, BASE, cursors={BASE: Cursor(each.entry)})
+    for played, at in ((item, time.time() - 60), (other, time.time())):
+        turn = Turn(played, BASE, cursors={BASE: Cursor(played.entry)})
         aired.append(ledger.Aired(a.plan.pk, a.run, turn, at, "whole", ""))
     second.tick(*aired)
     first.tick(aired[0])
