@@ -157,6 +157,7 @@ class Channel:
         self.on_air_since = assignment.on_air_since or self.on_air_since
         self.journal.open = dict.fromkeys(assignment.open_incidents)
         self.incidents.programme(self.incidents.trouble, now)
+        self.live.reported(assignment.open_takeovers)
         lost_at = now.wall if assignment.measured_at is None else assignment.measured_at
         for output in assignment.plan.outputs:
             status = self.pushers.statuses.get(output.pk, Status())

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import inf
 from typing import Final
 
 from media_library.house_format import HouseFormat
@@ -40,6 +41,8 @@ class Following:
 
     differs_since: float | None = None
     settled_at: float = 0.0
+    #: The item of the last correction.
+    joined: Turn | None = None
 
 
 def decide(
@@ -61,12 +64,15 @@ def decide(
     ):
         return following, False
     difference = min((_difference(owner, place) for place in own), key=abs)
-    if abs(difference) <= IN_STEP_S:
+    joined = following.joined
+    failed = difference == inf and joined is not None and _same(owner.turn, joined)
+    if abs(difference) <= IN_STEP_S or failed:
+        # An item that this node could not play is not tried again.
         return replace(following, differs_since=None), False
     since = now if following.differs_since is None else following.differs_since
     if now - since < DIFFERENT_S:
         return replace(following, differs_since=since), False
-    return Following(settled_at=now + SETTLED_S), True
+    return Following(settled_at=now + SETTLED_S, joined=owner.turn), True
 
 
 def _by_itself(turn: Turn) -> bool:
@@ -85,15 +91,17 @@ def _length(turn: Turn, house_format: HouseFormat) -> Fraction | None:
 
 def _difference(owner: Place, own: Place) -> float:
     """Seconds by which the owner's picture is ahead at the destinations."""
-    if _picture(owner.turn) != _picture(own.turn):
-        return float("inf")
+    if not _same(owner.turn, own.turn):
+        return inf
     return (
         (own.began - float(own.turn.into)) - (owner.began - float(owner.turn.into))
     ) + extra_lag(owner, own.lag)
 
 
-def _picture(turn: Turn) -> tuple[object, ...]:
-    return turn.item.key, turn.item.entry, turn.item.edition
+def _same(one: Turn, other: Turn) -> bool:
+    """Whether two turns show the same item."""
+    first, second = one.item, other.item
+    return (first.key, first.entry) == (second.key, second.entry)
 
 
 def extra_lag(owner: Place, lag: float | None) -> float:

@@ -173,6 +173,10 @@ class Live:
         self.state = State(shown, now.mono, stream, turn.why)
         return pipe
 
+    def reported(self, open_takeovers: Iterable[int]) -> None:
+        """Take over the reports of another node: only those takeovers were requested."""
+        self._requested = set(open_takeovers)
+
     # ---- the loop
 
     def beat(self, plan: ChannelPlan, ingest: IngestState, now: Now) -> None:

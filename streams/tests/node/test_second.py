@@ -36,9 +36,12 @@ ON_AIR = ledger.OutputSnapshot(Status(OutputAir.ON_AIR), 0.0, None, 2_900_000, 3
 
 
 @pytest.fixture(autouse=True)
-def made_slate() -> Iterator[None]:
-    """Encoding a slate takes seconds and is not tested here."""
-    with patch("media_library.conform.slate.made", return_value=(Path("/slate.mp4"), 128)):
+def facts() -> Iterator[None]:
+    """A slate takes seconds and FFmpeg's version half a second; neither is tested here."""
+    with (
+        patch("media_library.conform.slate.made", return_value=(Path("/slate.mp4"), 128)),
+        patch("streams.node.ledger.ffmpeg_version", return_value="ffmpeg"),
+    ):
         yield
 
 

@@ -97,6 +97,15 @@ def test_a_difference_must_last() -> None:
     assert decide(settling, OWNER, [own(1002)], 1010, FORMAT) == (settling, False)
 
 
+def test_an_item_that_can_not_be_played_here_is_not_tried_again() -> None:
+    other = [own(1000, index=1)]
+    joined = Following(joined=OWNER.turn, differs_since=1010)
+    following, corrects = decide(joined, OWNER, other, 1010 + DIFFERENT_S, FORMAT)
+    assert not corrects
+    following, _ = decide(following, own(1020, index=2), other, 1021, FORMAT)
+    assert decide(following, own(1020, index=2), other, 1021 + DIFFERENT_S, FORMAT)[1]
+
+
 @pytest.mark.parametrize(
     ("played", "expected"),
     [
