@@ -375,12 +375,13 @@ class NodeLedger:
         if not taken:
             return None
         self._epochs[channel.pk] = state.epoch + 1
-        if self._second.mine(channel.pk):
+        promoted = self._second.mine(channel.pk)
+        history_writer.write(self._second.became_owner(state))
+        if promoted and state.owner:
             renewal = (state.owner, state.epoch, state.lease_until)
-            silent = self._leases.see(state.pk, renewal, self._mono()) if state.owner else 0.0
+            silent = self._leases.see(state.pk, renewal, self._mono())
             # By this node's own clock.
             state.measured_at = now - timedelta(seconds=silent)
-        history_writer.write(self._second.became_owner(state))
         return state
 
     def _programme(self, channel: Channel) -> Programme:

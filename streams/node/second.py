@@ -45,6 +45,8 @@ MAX_AIRED: Final = 50
 #: Seconds by which sessions of a second node are shorter, so that its outputs and those of the
 #: owner do not begin new ones at the same item's end.
 SHORTER_SESSION_S: Final = 1800.0
+#: Seconds by which the same item may begin earlier on a second node.
+APART_S: Final = 2.0
 #: Fields of a row without a second node.
 NONE: Final = {"second_owner": "", "second_ready": False, "second_outputs": []}
 
@@ -222,8 +224,12 @@ class Seconds:
         self.epochs.pop(state.pk, None)
         self._engines.discard(state.pk)
         self._withheld.pop(state.pk, None)
-        aired = self._aired.pop(state.pk, None)
-        return unwritten(place.turn_of(state), aired) if aired else []
+        aired = self._aired.pop(state.pk, None) or ()
+        if not state.owner and state.measured_at is not None:
+            # It was given up at that moment, at the end of an item.
+            begins = state.measured_at.timestamp() - APART_S
+            return [note for note in aired if note.at > begins]
+        return unwritten(place.turn_of(state), aired)
 
     # ---- the owner
 
