@@ -8,10 +8,13 @@ shows which picture had arrived when. Prints the seconds by which the picture of
 ingest is ahead of the primary one: on air, through item changes, and after two skips. Then the
 node that plays the channel is killed with everything that it runs, TIMES (3) times: for each,
 the longest pause of the backup and the frames that are missing in it, and the seconds until the
-primary is sent again. Pushers are counted in both run directories, fifty times a second. Fails
-if the pictures differ by more than a second where they are in step, if the backup pauses for
-as long as a segment lasts or loses a frame, if the primary takes longer than 20 s, or if an
-output ever had two pushers.
+primary is sent again. At last the supervisor of the second node is killed alone, whose FFmpeg
+plays on until its guard ends it: the owner sends the backup.
+
+Pushers are counted in both run directories, fifty times a second. Fails if the pictures differ
+by more than a second where they are in step, if the backup pauses for as long as a segment
+lasts or loses a frame, if primary or backup take too long, or if an output ever had two
+pushers.
 """
 
 # Django is set up for the database that is started here, so imports are late.
@@ -48,6 +51,8 @@ CLIP_S, LEFT_S = 24.0, 10.0
 POLL_INTERVAL_S = 0.02
 #: Seconds that may lie between the two pictures, and until the primary is sent again.
 MAX_DIFFERENCE_S, MAX_PRIMARY_S = 1.0, 20.0
+#: Seconds until the owner sends the backup, if the second node is lost.
+MAX_BACKUP_S = 25.0
 #: Seconds of a segment: a pusher that waits for the next one pauses for less.
 MAX_PAUSE_S = 2.0
 
@@ -299,6 +304,17 @@ def _measured(times: int, stack: ExitStack, folder: Path) -> int:
             assert owner() == f"node-{second + 1}"
             start(first)
         until(split, 120, "two nodes send")
+        follower = pushers.node_of(backup)
+        assert follower is not None
+        alone = nodes[follower]
+        assert alone is not None
+        os.killpg(alone.pid, signal.SIGKILL)
+        alone.wait(20)
+        began = time.monotonic()
+        until(lambda: pushers.node_of(backup) == 1 - follower, 90, "the owner sends the backup")
+        silent = time.monotonic() - began
+        start(follower)
+        until(lambda: pushers.node_of(backup) == follower, 120, "the second sends it again")
     finally:
         pushers.stopped.set()
         for arrival in arrivals.values():
@@ -328,6 +344,7 @@ def _measured(times: int, stack: ExitStack, folder: Path) -> int:
         jumps = [step for at, step in second_picture.jumps if before <= at <= again]
         check(f"kill {number}: jumps in the backup's pictures", len(jumps), 0, "")
         check(f"kill {number}: new sessions of the backup", sessions, 0, "")
+    check("second's supervisor killed: the owner sends the backup after", silent, MAX_BACKUP_S)
     check("moments with two pushers of one output", len(pushers.doubled), 0, "")
     check("refused by the server", server.log().count("already publishing"), 0, "")
     titles = list(AsRun.objects.order_by("started_at").values_list("title", "ending"))
