@@ -138,7 +138,7 @@ def on_air(node: Bench, seconds: int) -> dict[str, float]:
     from streams.control import actions
     from streams.models import Channel, ChannelState
 
-    for channel in Channel.objects.all():
+    for channel in Channel.objects.filter(desired_state=Channel.DesiredState.OFF):
         actions.start(channel, by="bench", now=timezone.now())
     total = Channel.objects.count()
     until(lambda: ChannelState.objects.filter(state="on_air").count() == total, 300, "on air")
