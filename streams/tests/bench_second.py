@@ -37,8 +37,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streams.tests.bench.namespaces import MODULE, postgres
 from streams.tests.bench.waiting import until
-from streams.tests.bench_fence import MODULE, postgres
 
 if TYPE_CHECKING:
     from streams.models import Output
