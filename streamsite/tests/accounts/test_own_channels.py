@@ -159,6 +159,7 @@ def body_of(route: str, own: Channel) -> dict[str, Any]:
         "copy-week": {"week": at, "to": at},
         "hours": {"hours": []},
         "takeover-rights": {"rights": []},
+        "drills": {"faults": ["hub"]},
     }
     return bodies.get(route.rpartition("/")[2], {})
 
