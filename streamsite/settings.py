@@ -70,7 +70,9 @@ def _channels_of_this_machine() -> int:
     return max(1, min(30 * (os.cpu_count() or 1), (memory - 400_000_000) // 40_000_000))
 
 
-MAX_CHANNELS = env.whole("MAX_CHANNELS", 0, 0, 10_000, unit="channels") or _channels_of_this_machine()
+MAX_CHANNELS = (
+    env.whole("MAX_CHANNELS", 0, 0, 10_000, unit="channels") or _channels_of_this_machine()
+)
 
 # ---- the address -----------------------------------------------------------------------------
 HOST = env.text("HOST", "127.0.0.1")
