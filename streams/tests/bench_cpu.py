@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -163,7 +163,9 @@ def _parts(node: Bench) -> dict[str, float]:
             parts["Python"] += used(child)
     for channel in Channel.objects.all():
         for record in node.records(channel).values():
-            parts[record.role] += used(psutil.Process(record.pid))
+            # One that has just ended is counted where it was reaped.
+            with suppress(psutil.NoSuchProcess):
+                parts[record.role] += used(psutil.Process(record.pid))
     return parts
 
 
