@@ -302,7 +302,10 @@ class NodeLedger:
             channel.pk in playing and not self._second.mine(channel.pk)
         ):
             return None
-        if not self._second.claim(channel, state, now + LEASE):
+        if not self._second.mine(channel.pk) and not (
+            self._presence.takes_second(self._mono())
+            and self._second.claim(channel, state, now + LEASE)
+        ):
             return None
         plan = self._plan(channel, slate)
         assignment = Assignment(
@@ -312,7 +315,7 @@ class NodeLedger:
             skips=channel.skips,
             cursors=plans.seen_cursors(state),
         )
-        return self._second.assignment(channel, assignment)
+        return self._second.assignment(channel, assignment, gives_up=self._presence.drains)
 
     def _close_stopped(self, playing: set[int], now: datetime) -> None:
         """Close runs that were stopped while no supervisor was running."""

@@ -53,6 +53,7 @@ class Presence:
         """Return this node and those that have reported within the time of a lease."""
         owners = ChannelState.objects.filter(channel__desired_state=Channel.DesiredState.ON)
         carried = Counter(owners.exclude(owner="").values_list("owner", flat=True))
+        carried.update(owners.exclude(second_owner="").values_list("second_owner", flat=True))
         present = [name for name, age in self._seen.ages(mono).items() if age < LEASE_S]
         return [
             Candidate(self.me, self.limit, carried[self.me], self.drains),
@@ -69,6 +70,11 @@ class Presence:
             return set()
         ages = {channel: mono - since for channel, since in self._free.items()}
         return placement.claimed(self.me, ages, self.candidates(mono))
+
+    def takes_second(self, mono: float) -> bool:
+        """Whether this node may become the second node of another channel."""
+        me, *_ = self.candidates(mono)
+        return not me.drains and me.room > 0
 
     def leaving(self, ends: Mapping[int, float], mono: float) -> set[int]:
         """Return the channels that this node gives away. `ends`: when their items end."""

@@ -165,16 +165,18 @@ class Seconds:
             self._aired.pop(channel.pk, None)
         return bool(taken)
 
-    def assignment(self, channel: Channel, assignment: Assignment) -> Assignment:
+    def assignment(
+        self, channel: Channel, assignment: Assignment, *, gives_up: bool = False
+    ) -> Assignment:
         """Return what this node plays as the channel's second node.
 
-        `assignment`: that of the owner.
+        `assignment`: that of the owner. `gives_up`: it is to end its claim.
         """
         epoch = self.epochs[channel.pk]
         fresh = ChannelState.objects.only(*FIELDS).get(pk=channel.pk)
         held = set(fresh.second_outputs)
         existing, marked = {output.pk for output in channel.outputs.all()}, _marked(channel)
-        changed = not marked or held & existing != set(marked)
+        changed = gives_up or not marked or held & existing != set(marked)
         sends = fresh.handed_over == epoch == fresh.second_epoch and not changed
         outputs = tuple(
             _shorter(output)

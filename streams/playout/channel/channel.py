@@ -152,19 +152,24 @@ class Channel:
     def _become_owner(self, assignment: Assignment) -> None:
         """Continue the run of the node that was lost: as here, its history was not written."""
         now = self.now
-        self.journal.log(now, "channel", "warning", f"{LOST_OWNER} This node continues.")
+        self.journal.log(now, "channel", "info", "This node plays the channel from now on.")
         self.restarts_done, self.skips_done = assignment.restarts_done, assignment.skips_done
         self.on_air_since = assignment.on_air_since or self.on_air_since
         self.journal.open = dict.fromkeys(assignment.open_incidents)
         self.incidents.programme(self.incidents.trouble, now)
         self.live.reported(assignment.open_takeovers)
+        moved = assignment.released_by
+        severity = "planned" if moved else "lost"
         lost_at = now.wall if assignment.measured_at is None else assignment.measured_at
         for output in assignment.plan.outputs:
             status = self.pushers.statuses.get(output.pk, Status())
             if status.state is not OutputAir.ON_AIR:
-                cause = status.cause or LOST_OWNER
+                reason = (
+                    f"The channel moved from {moved} to this node." if moved else LOST_OWNER
+                )
+                cause = status.cause or reason
                 at = lost_at if output.pk not in self.pushers.plans else now.at(status.since)
-                self.incidents.lost(output, cause, at)
+                self.incidents.lost(output, cause, at, severity)
 
     def moment(self) -> Moment:
         """Return the present moment, as the player's machine sees it."""

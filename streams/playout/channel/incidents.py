@@ -102,10 +102,11 @@ class Incidents:
             case _:
                 assert_never(event)
 
-    def lost(self, output: OutputPlan, cause: str, at: float) -> None:
+    def lost(self, output: OutputPlan, cause: str, at: float, severity: str = "lost") -> None:
         """Open the incident of an output that is off air since `at` (since the epoch)."""
         text = f"{output.name}: {cause}"
-        self.journal.open_incident(f"output-{output.pk}", text, at, output=output.pk)
+        subject = f"output-{output.pk}"
+        self.journal.open_incident(subject, text, at, severity=severity, output=output.pk)
 
     def unexplained(self, cause: str, since: float) -> None:
         """Open an incident if the air is lost and no part has reported a cause."""
