@@ -12,9 +12,19 @@ from unittest.mock import patch
 import pytest
 from django.db import IntegrityError, OperationalError, transaction
 from django.utils import timezone
+from pytest_django import Settings
 
 from media_library.models import MediaItem, Playlist, PlaylistEntry
-from streams.models import AsRun, Channel, ChannelState, LogLine, Output, OutputState, Run
+from streams.models import (
+    AsRun,
+    Channel,
+    ChannelState,
+    LogLine,
+    Node,
+    Output,
+    OutputState,
+    Run,
+)
 from streams.monitoring.components import PARTS
 from streams.monitoring.report import report
 from streams.node import second as second_module
@@ -325,6 +335,29 @@ def test_a_disabled_output_leaves_the_others_alone(pair: tuple[Simulated, Simula
         first.tick()
         second.tick()
     assert (second.plays, row().second_owner) == ({}, "")
+
+
+def test_a_second_node_that_drains_gives_its_claim_up(
+    pair: tuple[Simulated, Simulated],
+) -> None:
+    """The owner sends its outputs, and it does not become the second node again."""
+    first, second = pair
+    Node.objects.filter(name="b").update(drain_ordered_at=timezone.now())
+    for _ in range(6):
+        second.tick(later=6)
+        first.tick(later=6)
+        assert len({*first.sends, *second.sends}) == len(first.sends + second.sends)
+    assert (first.sends, row().second_owner) == (["Main", "Backup"], "")
+
+
+def test_a_full_node_is_no_second_node(channel: Channel, run: Run, settings: Settings) -> None:
+    first = Simulated("a")
+    settings.MAX_CHANNELS = 0
+    second = Simulated("b")
+    for _ in range(4):
+        first.tick()
+        second.tick()
+    assert (first.sends, row().second_owner) == (["Main", "Backup"], "")
 
 
 def test_a_second_node_that_stops_gives_its_claim_up(
