@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from ninja import FilterLookup, Query, Status
@@ -26,6 +26,7 @@ log = Router(tags=["machines"])
 class NodeDetail(RowSchema):
     """A node: its state, and the slugs of the channels that it plays.
 
+    `as_second`: channels of other nodes that it plays as well, as their second node.
     `ffmpeg`: its version, empty if missing. `seen_at`: the time of the last report. `sentence`:
     what the state means, empty if all is well. `room`: channels that it can still take; null,
     as `max_channels`, for an older version. `clock_ahead`: seconds, beside the database server.
@@ -41,6 +42,7 @@ class NodeDetail(RowSchema):
     state: NodeState
     sentence: str
     channels: list[str] = Field(validation_alias="slugs")
+    as_second: int
     max_channels: int | None
     room: int | None
     clock_ahead: float | None
@@ -82,7 +84,10 @@ def _reports(request: HttpRequest) -> dict[int, NodeReport]:
 
 
 def _detail(request: HttpRequest, pk: int) -> NodeReport:
-    return _reports(request)[pk]
+    report = _reports(request).get(pk)
+    if report is None:
+        raise Http404("The node has been removed.")
+    return report
 
 
 @nodes.post(

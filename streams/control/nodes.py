@@ -29,6 +29,12 @@ class NodeOrder:
     permission: str = "streams.drain_node"
     event: audit.Event = audit.Event.ORDER
 
+    @property
+    def sentence(self) -> str:
+        """What the audit log says."""
+        removed = self.event == audit.Event.DELETED
+        return "Removed." if removed else f"{self.label} ordered."
+
 
 ORDERS: Final[dict[str, NodeOrder]] = {
     "drain": NodeOrder(
@@ -56,8 +62,7 @@ def noted(who: Caller, node: Node, verb: str) -> Note:
     """Return what records the order in the audit log."""
     order = ORDERS[verb]
     flag = DELETION if order.event == audit.Event.DELETED else CHANGE
-    sentence = "Removed." if flag == DELETION else f"{order.label} ordered."
-    return lambda: audit.write(who, node, sentence, flag, order.event)
+    return lambda: audit.write(who, node, order.sentence, flag, order.event)
 
 
 def give(verb: str, node: Node, *, by: str, now: datetime, note: Note) -> str:

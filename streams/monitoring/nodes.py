@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -66,6 +67,8 @@ class NodeReport:
     drain_ordered_at: datetime | None
     drain_ordered_by: str
     channels: tuple[Carried, ...]
+    #: Channels of other nodes that it plays as well, as their second node.
+    as_second: int = 0
     #: Channels that were left out.
     hidden: int = 0
 
@@ -89,7 +92,8 @@ class NodeReport:
     @property
     def strained(self) -> bool:
         """Whether it carries more than it should, or its clock is wrong."""
-        crowded = self.max_channels is not None and len(self.channels) > self.max_channels
+        plays = len(self.channels) + self.as_second
+        crowded = self.max_channels is not None and plays > self.max_channels
         return not self.silent and (crowded or bool(self.clock_ahead))
 
     @property
@@ -97,29 +101,35 @@ class NodeReport:
         """Channels that it can still take."""
         if self.max_channels is None:
             return None
-        return max(0, self.max_channels - len(self.channels) - self.hidden)
+        return max(0, self.max_channels - len(self.channels) - self.hidden - self.as_second)
 
 
 def reports(now: datetime) -> tuple[NodeReport, ...]:
     """Return all nodes by name. Two queries."""
     carried: dict[str, list[Carried]] = {}
-    states = ChannelState.objects.exclude(owner="").select_related("channel")
-    for row in states.order_by("channel__name", "pk"):
-        if row.channel.desired_state == Channel.DesiredState.ON:
-            entry = Carried(row.channel.slug, row.channel.name, row.now_title, row.now_until)
+    as_second = Counter[str]()
+    states = ChannelState.objects.filter(channel__desired_state=Channel.DesiredState.ON)
+    for row in states.select_related("channel").order_by("channel__name", "pk"):
+        entry = Carried(row.channel.slug, row.channel.name, row.now_title, row.now_until)
+        if row.owner:
             carried.setdefault(row.owner, []).append(entry)
+        if row.second_owner:
+            as_second[row.second_owner] += 1
     rows = list(Node.objects.order_by("name"))
     present = [
         Candidate(
             node.name,
             node.max_channels or 0,
-            len(carried.get(node.name, ())),
+            len(carried.get(node.name, ())) + as_second[node.name],
             node.drains,
         )
         for node in rows
         if not _silent(node.seen_at, now)
     ]
-    return tuple(_report(node, carried.get(node.name, []), present, now) for node in rows)
+    return tuple(
+        _report(node, carried.get(node.name, []), as_second[node.name], present, now)
+        for node in rows
+    )
 
 
 def _silent(seen_at: datetime | None, now: datetime) -> bool:
@@ -127,16 +137,20 @@ def _silent(seen_at: datetime | None, now: datetime) -> bool:
 
 
 def _report(
-    node: Node, channels: Sequence[Carried], present: Sequence[Candidate], now: datetime
+    node: Node,
+    channels: Sequence[Carried],
+    as_second: int,
+    present: Sequence[Candidate],
+    now: datetime,
 ) -> NodeReport:
     silent = _silent(node.seen_at, now)
-    state = state_of(silent=silent, drains=node.drains, carries=len(channels))
+    state = state_of(silent=silent, drains=node.drains, carries=len(channels) + as_second)
     return NodeReport(
         id=node.pk,
         name=node.name,
         state=state,
         silent=silent,
-        sentence=" ".join(_sentences(node, state, channels, present)),
+        sentence=" ".join(_sentences(node, state, channels, as_second, present)),
         version=node.version,
         ffmpeg=node.ffmpeg,
         hides_keys=node.hides_keys,
@@ -147,6 +161,7 @@ def _report(
         drain_ordered_at=node.drain_ordered_at,
         drain_ordered_by=node.drain_ordered_by,
         channels=tuple(channels),
+        as_second=as_second,
     )
 
 
@@ -160,7 +175,11 @@ def state_of(*, silent: bool, drains: bool, carries: int) -> NodeState:
 
 
 def _sentences(
-    node: Node, state: NodeState, channels: Sequence[Carried], present: Sequence[Candidate]
+    node: Node,
+    state: NodeState,
+    channels: Sequence[Carried],
+    as_second: int,
+    present: Sequence[Candidate],
 ) -> list[str]:
     count = len(channels)
     number = "1 channel" if count == 1 else f"{count} channels"
@@ -175,9 +194,10 @@ def _sentences(
         sentences.append("It carries no channel: it can be stopped, upgraded or switched off.")
     elif state is NodeState.DRAINING:
         sentences.append(_drain(node.name, count, present))
-    elif node.max_channels is not None and count > node.max_channels:
+    elif node.max_channels is not None and count + as_second > node.max_channels:
+        others = f" and {as_second} more as the second node" if as_second else ""
         sentences.append(
-            f"It carries {number}, more than MAX_CHANNELS ({node.max_channels}): "
+            f"It carries {number}{others}, more than MAX_CHANNELS ({node.max_channels}): "
             + (
                 "drain it to move some to other nodes, and resume it then."
                 if placement.room_elsewhere(node.name, present)

@@ -40,15 +40,14 @@ class Command(BaseCommand):
                 self.stdout.write(_line(node))
             return
         row = self._node(name)
-        event = nodes.ORDERS[verb].event
-        sentence = f"{nodes.ORDERS[verb].label} ordered."
+        order = nodes.ORDERS[verb]
         try:
             done = nodes.give(
                 verb,
                 row,
                 by=shell_user(),
                 now=timezone.now(),
-                note=lambda: audit.record(event, shell_user(), sentence, [row]),
+                note=lambda: audit.record(order.event, shell_user(), order.sentence, [row]),
             )
         except ActionRefusedError as refusal:
             raise CommandError(str(refusal)) from None
@@ -72,9 +71,8 @@ class Command(BaseCommand):
                 self.stdout.write(f"Node {name} carries no channel.")
                 return
             if time.monotonic() >= ends:
-                raise CommandError(
-                    f"Node {name} still has {', '.join(node.slugs)}. {node.sentence}"
-                )
+                has = ", ".join(node.slugs) or "outputs as a second node"
+                raise CommandError(f"Node {name} still has {has}. {node.sentence}")
             time.sleep(POLL_INTERVAL_S)
 
 

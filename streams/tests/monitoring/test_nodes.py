@@ -97,6 +97,21 @@ def test_a_crowded_node_and_a_wrong_clock_are_named() -> None:
     assert "Its clock is 300 s behind the database server's." in sentence("a")
 
 
+def test_the_channels_of_a_second_node_take_room() -> None:
+    node("a", limit=2)
+    node("b", limit=1)
+    carried("a", "one")
+    ChannelState.objects.update(second_owner="b")
+    first, second = reports(timezone.now())
+    assert (first.room, first.as_second, second.room, second.as_second) == (1, 0, 0, 1)
+    assert (second.state, second.strained) == (NodeState.ACTIVE, False)
+    Node.objects.filter(name="b").update(max_channels=0)
+    assert "0 channels and 1 more as the second node" in sentence("b")
+    Node.objects.filter(name="b").update(drain_ordered_at=timezone.now())
+    # It must not be switched off yet.
+    assert reports(timezone.now())[1].state is NodeState.DRAINING
+
+
 def test_a_lost_node_is_reported_once_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     published: list[str] = []
 
@@ -180,6 +195,17 @@ def test_the_api_gives_the_orders(client: Client) -> None:
     ChannelState.objects.update(owner="")
     assert client.delete(path).status_code == 204
     assert not Node.objects.exists()
+    assert client.post(f"{path}/drain").status_code == 404
+
+
+def test_a_node_that_is_removed_during_its_order_is_not_found(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("view_node", "drain_node")
+    client.force_login(rows.user(*(f"streams.{name}" for name in names)))
+    row = node("a")
+    monkeypatch.setattr("streams.api.machines.reports", lambda _now: ())
+    assert client.post(f"/api/v1/nodes/{row.pk}/drain").status_code == 404
 
 
 def test_the_command_lists_drains_and_waits() -> None:
@@ -199,3 +225,7 @@ def test_the_command_lists_drains_and_waits() -> None:
     ChannelState.objects.update(owner="b")
     run("resume", "a")
     assert "Node a carries no channel." in run("drain", "a", "--wait", "0")
+    Node.objects.update(seen_at=timezone.now() - MINUTE)
+    run("remove", "a")
+    # As the page and the API record it.
+    assert AuditEntry.objects.latest("pk").sentence == "Removed."
