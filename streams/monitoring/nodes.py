@@ -98,8 +98,8 @@ class NodeReport:
 
     @property
     def room(self) -> int | None:
-        """Channels that it can still take."""
-        if self.max_channels is None:
+        """Channels that it can still take; None: unknown, or none while it is silent."""
+        if self.max_channels is None or self.silent:
             return None
         return max(0, self.max_channels - len(self.channels) - self.hidden - self.as_second)
 

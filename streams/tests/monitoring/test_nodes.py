@@ -105,6 +105,8 @@ def test_the_channels_of_a_second_node_take_room() -> None:
     first, second = reports(timezone.now())
     assert (first.room, first.as_second, second.room, second.as_second) == (1, 0, 0, 1)
     assert (second.state, second.strained) == (NodeState.ACTIVE, False)
+    Node.objects.filter(name="a").update(seen_at=timezone.now() - MINUTE)
+    assert reports(timezone.now())[0].room is None
     Node.objects.filter(name="b").update(max_channels=0)
     assert "0 channels and 1 more as the second node" in sentence("b")
     Node.objects.filter(name="b").update(drain_ordered_at=timezone.now())
