@@ -29,7 +29,8 @@ class NodeDetail(RowSchema):
     `as_second`: channels of other nodes that it plays as well, as their second node.
     `ffmpeg`: its version, empty if missing. `seen_at`: the time of the last report. `sentence`:
     what the state means, empty if all is well. `room`: channels that it can still take; null
-    for a silent node and, as `max_channels`, for an older version. `clock_ahead`: seconds, beside the database server.
+    for a silent node and, as `max_channels`, for an older version.
+    `clock_ahead`: seconds, beside the database server.
     """
 
     id: int
