@@ -111,6 +111,15 @@ class ChannelAdmin(OwnChannels, WithKeys, ModelAdmin):
             },
         ),
         (
+            "Watch",
+            {
+                "fields": (("if_black", "if_still"), ("if_silent", "if_late")),
+                "description": "Every ten seconds, what is sent is looked at and listened to. "
+                "Three items an hour are skipped at most: then the programme itself is at "
+                "fault.",
+            },
+        ),
+        (
             "House format",
             {
                 "fields": (("width", "height", "fps"), ("video_bitrate", "audio_bitrate")),

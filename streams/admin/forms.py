@@ -183,6 +183,7 @@ class ChannelForm(SeenForm):
     seen_fields = (
         *("name", "slug", "playlist_id", "playlist_order", "filler_id", "time_zone"),
         *("max_rating", "on_return", "preview", "public_guide", "test_channel"),
+        *("if_black", "if_still", "if_silent", "if_late"),
     )
 
     def _now(self, row: Channel) -> str:

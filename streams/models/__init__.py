@@ -1,6 +1,6 @@
 from streams.models.channel import Channel, Output
 from streams.models.drill import Drill
-from streams.models.history import AsRun, Incident, LogLine, Run, Sample
+from streams.models.history import AsRun, Evidence, Incident, LogLine, Run, Sample
 from streams.models.ingest import Broadcaster, IngestServer, LiveStream, StreamKey
 from streams.models.own_channels import visible
 from streams.models.programme import Block, OnAirHours, UpcomingProblem
@@ -14,6 +14,7 @@ __all__ = [
     "Channel",
     "ChannelState",
     "Drill",
+    "Evidence",
     "Incident",
     "IngestServer",
     "LiveStream",

@@ -29,6 +29,7 @@ from streams.outputs.platforms import (
     typed_address_fault,
     typed_query_fault,
 )
+from streams.playout.contract.picture import Remedy
 from streams.programme.model import Order as PlayOrder
 from streams.programme.model import Return
 from streamsite.security.fields import SecretField
@@ -75,6 +76,15 @@ def _zone(name: str) -> ZoneInfo:
         # Forms reject it, but one channel's invalid row must not block the others.
         log.warning("time_zone.unknown", name=name)
         return ZoneInfo("UTC")
+
+
+#: What may be done about a flaw of picture or sound.
+ON_A_FLAW: Final = [
+    (Remedy.IGNORE.value, "Ignore it"),
+    (Remedy.REPORT.value, "Report it"),
+    (Remedy.SKIP.value, "Report it, and skip the item"),
+    (Remedy.FILLER.value, "Report it, and play a filler, then the next item"),
+]
 
 
 class Channel(OneLineText):
@@ -151,6 +161,46 @@ class Channel(OneLineText):
         # Until its restart, the version before adds channels without it.
         db_default=False,
         help_text="Faults may be drilled on it without a further confirmation.",
+    )
+
+    # Their defaults of the database: until its restart, the version before adds channels
+    # without them.
+    if_black = models.CharField(
+        "a black picture",
+        max_length=8,
+        choices=ON_A_FLAW,
+        default=Remedy.REPORT.value,
+        db_default=Remedy.REPORT.value,
+        help_text="After 15 seconds.",
+    )
+    if_still = models.CharField(
+        "a still picture",
+        max_length=8,
+        choices=ON_A_FLAW,
+        default=Remedy.REPORT.value,
+        db_default=Remedy.REPORT.value,
+        help_text="After two minutes. Radio with one picture is no flaw: ignore it.",
+    )
+    if_silent = models.CharField(
+        "missing sound",
+        max_length=8,
+        choices=ON_A_FLAW,
+        default=Remedy.REPORT.value,
+        db_default=Remedy.REPORT.value,
+        help_text="After 20 seconds of silence, five minutes of sound that is hardly audible, "
+        "or two minutes of sound that is far too loud.",
+    )
+    if_late = models.CharField(
+        "an output that is late",
+        max_length=8,
+        choices=[
+            (Remedy.REPORT.value, "Report it"),
+            (Remedy.RENEW.value, "Report it, and start a new session"),
+        ],
+        default=Remedy.REPORT.value,
+        db_default=Remedy.REPORT.value,
+        help_text="When its destination takes less than is sent for 30 seconds. A new session "
+        "may get a better connection. Twice an hour at most.",
     )
 
     width = models.PositiveIntegerField(
@@ -260,6 +310,13 @@ class Channel(OneLineText):
             models.CheckConstraint(
                 condition=models.Q(live_order__in=["auto", "take", "return"]),
                 name="channel_live_order_is_known",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(if_black__in=[value for value, _ in ON_A_FLAW])
+                & models.Q(if_still__in=[value for value, _ in ON_A_FLAW])
+                & models.Q(if_silent__in=[value for value, _ in ON_A_FLAW])
+                & models.Q(if_late__in=[Remedy.REPORT.value, Remedy.RENEW.value]),
+                name="channel_remedies_are_known",
             ),
         ]
 

@@ -149,6 +149,28 @@ class Incident(models.Model):
         return (self.closed_at or now) - self.opened_at
 
 
+class Evidence(models.Model):
+    """What was on air when an incident was opened."""
+
+    incident = models.OneToOneField(
+        Incident, on_delete=models.CASCADE, primary_key=True, related_name="evidence"
+    )
+    still = models.BinaryField(help_text="A JPEG; empty: there was no picture.")
+    clip = models.CharField(
+        max_length=120,
+        blank=True,
+        help_text="File with the seconds around its beginning, on the node.",
+    )
+    node = models.CharField(max_length=128, blank=True)
+    taken_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        verbose_name_plural = "evidence"
+
+    def __str__(self) -> str:
+        return f"evidence of incident {self.pk}"
+
+
 class Sample(models.Model):
     """One process of a channel, measured every ten seconds."""
 
@@ -165,6 +187,13 @@ class Sample(models.Model):
     lag_seconds = models.FloatField(null=True, help_text="Seconds behind the wall clock.")
     cpu_percent = models.FloatField(null=True, help_text="Percent of one core.")
     memory_bytes = models.PositiveBigIntegerField(null=True)
+    acknowledged = models.PositiveBigIntegerField(
+        null=True, help_text="bit/s that the destination's machine has acknowledged."
+    )
+    resent_percent = models.FloatField(
+        null=True, help_text="Percent that had to be sent again."
+    )
+    queued_bytes = models.PositiveBigIntegerField(null=True)
 
     class Meta:
         indexes: ClassVar = [

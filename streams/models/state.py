@@ -130,6 +130,14 @@ class ChannelState(models.Model):
     next_kind = models.CharField(max_length=16, blank=True)
 
     bitrate = models.PositiveBigIntegerField(null=True, help_text="bit/s, measured at the hub")
+    looked_at = models.DateTimeField(
+        null=True, help_text="Until when the air was looked at and listened to."
+    )
+    flaws = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        help_text="What is wrong with picture and sound, and since when (since the epoch).",
+    )
     restarts_done = models.PositiveIntegerField(default=0)
     skips_done = models.PositiveIntegerField(default=0)
     cursors = models.JSONField(
@@ -175,6 +183,19 @@ class OutputState(models.Model):
     bitrate = models.PositiveBigIntegerField(null=True, help_text="bit/s")
     fps = models.FloatField(null=True)
     speed = models.FloatField(null=True)
+    lag_seconds = models.FloatField(null=True, help_text="Seconds behind the hub.")
+    late = models.TextField(
+        blank=True, default="", db_default="", help_text="Why it is late; empty: it is not."
+    )
+    acknowledged = models.PositiveBigIntegerField(
+        null=True, help_text="bit/s that the destination's machine has acknowledged."
+    )
+    resent_percent = models.FloatField(
+        null=True, help_text="Percent of the bytes that had to be sent again."
+    )
+    queued_bytes = models.PositiveBigIntegerField(
+        null=True, help_text="Bytes that wait in this machine."
+    )
     session_since = models.DateTimeField(null=True, help_text="Start of the current session.")
     node = models.CharField(
         max_length=128,

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.conf import settings
 from django.db.models import QuerySet
 
 from media_library.models import MediaItem
@@ -15,6 +16,7 @@ from streams.models import (
     AsRun,
     Broadcaster,
     Channel,
+    Evidence,
     Incident,
     LiveStream,
     LogLine,
@@ -49,6 +51,8 @@ def write(notes: Sequence[ledger.Note]) -> None:
                 )
             case ledger.TakeoverEnded(channel, stream, at, cause):
                 _update_takeovers(_open(channel, stream), at, ended_at=when(at), cause=cause)
+            case ledger.Evidence():
+                _evidence(note)
             case ledger.IncidentOpened() | ledger.IncidentExplained() | ledger.IncidentClosed():
                 _incident(note)
             case _:
@@ -221,6 +225,17 @@ def _incident(
             _close(rows, when(note.at))
 
 
+def _evidence(note: ledger.Evidence) -> None:
+    incident = Incident.objects.filter(
+        channel=note.channel, subject=note.subject, opened_at=when(note.opened)
+    ).first()
+    if incident is not None:
+        Evidence.objects.get_or_create(
+            incident=incident,
+            defaults={"still": note.still, "clip": note.clip, "node": settings.NODE_NAME},
+        )
+
+
 def _line(note: ledger.Logged) -> LogLine:
     return LogLine(
         channel_id=note.channel,
@@ -236,4 +251,11 @@ def _line(note: ledger.Logged) -> LogLine:
 def _sample(note: ledger.Sampled) -> Sample:
     values = asdict(note)
     owner = {"channel_id": values.pop("channel"), "output_id": values.pop("output")}
+    values.pop("taken")
+    if note.taken is not None:
+        values |= {
+            "acknowledged": note.taken.bitrate,
+            "resent_percent": note.taken.resent_percent,
+            "queued_bytes": note.taken.queued,
+        }
     return Sample(**owner, **values | {"at": when(note.at)})

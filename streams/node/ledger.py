@@ -48,6 +48,7 @@ from streams.playout.contract import ledger
 from streams.playout.contract.fence import FENCED, LEASE_S, Claims
 from streams.playout.contract.live_feed import IngestState
 from streams.playout.contract.moment import when
+from streams.playout.contract.picture import Remedy
 from streams.playout.contract.plan import Assignment, ChannelPlan
 from streams.playout.contract.states import AirState
 from streams.programme.item import Item
@@ -414,6 +415,8 @@ class NodeLedger:
             slate=slate,
             soon=plans.made_slate(channel.house_format, Slate.SOON),
             trouble=plans.made_slate(channel.house_format, Slate.TROUBLE),
+            remedies=plans.remedies(channel),
+            late_remedy=Remedy(channel.if_late),
         )
 
     def _assignment(

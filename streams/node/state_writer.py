@@ -60,6 +60,8 @@ def write(
         next_title="" if snapshot.next is None else snapshot.next.title,
         next_kind="" if snapshot.next is None else snapshot.next.kind.value,
         bitrate=snapshot.bitrate,
+        looked_at=when_or_none(snapshot.looked_at),
+        flaws={flaw.value: since for flaw, since in snapshot.flaws.items()},
         restarts_done=snapshot.restarts_done,
         skips_done=snapshot.skips_done,
         cursors=plans.encode_cursors(snapshot.cursors, snapshot.seen),
@@ -74,6 +76,7 @@ def write(
 
 
 def write_output(output: int, shot: ledger.OutputSnapshot, now: datetime, node: str) -> None:
+    taken = shot.taken
     facts: Mapping[str, Any] = {
         "state": shot.status.state.value,
         "since": when(shot.since),
@@ -83,6 +86,11 @@ def write_output(output: int, shot: ledger.OutputSnapshot, now: datetime, node: 
         "bitrate": shot.bitrate,
         "fps": shot.fps,
         "speed": shot.speed,
+        "lag_seconds": shot.lag,
+        "late": shot.late,
+        "acknowledged": None if taken is None else taken.bitrate,
+        "resent_percent": None if taken is None else taken.resent_percent,
+        "queued_bytes": None if taken is None else taken.queued,
         "session_since": when_or_none(shot.session),
         "node": node,
         "measured_at": now,

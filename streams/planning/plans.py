@@ -20,6 +20,7 @@ from media_library.conform.slate import Slate
 from media_library.house_format import HouseFormat, lacks
 from media_library.models import MediaItem, PlaylistEntry, PreparedCopy
 from streams.models import Channel, ChannelState, Output
+from streams.playout.contract.picture import SOUND, Flaw, Remedy
 from streams.playout.contract.plan import OutputPlan, Policy, Tools
 from streams.programme import cursor_codec
 from streams.programme.item import Item, Kind, Mode
@@ -54,7 +55,17 @@ def policy() -> Policy:
 
 
 def tools() -> Tools:
-    return Tools(settings.FFMPEG_PATH, settings.RUN_DIR, hls_group=settings.HLS_GROUP)
+    return Tools(
+        settings.FFMPEG_PATH,
+        settings.RUN_DIR,
+        hls_group=settings.HLS_GROUP,
+        evidence_dir=evidence_folder(),
+    )
+
+
+def evidence_folder() -> Path:
+    """Where a node keeps what was on air around incidents."""
+    return Path(settings.DATA_DIR) / "evidence"
 
 
 def programme(channel: Channel, since: datetime | None = None) -> Programme:
@@ -90,6 +101,16 @@ def _fillers(channel: Channel) -> tuple[Entry, ...]:
     """Return the filler entries: all prepared, because the fallback must not fail too."""
     listed = _entries(channel.filler_id, channel.house_format, Kind.FILLER)
     return tuple(entry for entry in listed if entry.item.mode is Mode.PREPARED)
+
+
+def remedies(channel: Channel) -> dict[Flaw, Remedy]:
+    """Return what is done about each flaw of picture and sound."""
+    sound = dict.fromkeys(SOUND, Remedy(channel.if_silent))
+    return {
+        Flaw.BLACK: Remedy(channel.if_black),
+        Flaw.FROZEN: Remedy(channel.if_still),
+        **sound,
+    }
 
 
 def cursors(channel: Channel) -> dict[str, Cursor]:

@@ -45,7 +45,7 @@ def block(of: Channel, name: str = "Evening", **fields: Any) -> Block:
 def channel_form(of: Channel) -> dict[str, object]:
     """The data of the channel's unchanged form, without outputs and hours."""
     names = ("name", "slug", "playlist_order", "time_zone", "on_return", "width", "height")
-    live = ("live_debounce", "live_hold")
+    live = ("live_debounce", "live_hold", "if_black", "if_still", "if_silent", "if_late")
     form: dict[str, object] = {
         name: getattr(of, name)
         for name in (*names, "fps", "video_bitrate", "audio_bitrate", *live)

@@ -34,6 +34,8 @@ class Parts:
     storage: str = ""
     #: Why it is not sent in real time, if it is not.
     slow: str = ""
+    #: What is wrong with picture and sound, if anything is.
+    flawed: str = ""
 
 
 def judge(parts: Parts) -> tuple[AirState, str]:
@@ -55,7 +57,7 @@ def judge(parts: Parts) -> tuple[AirState, str]:
     storage = (
         f"{parts.storage} Items on this machine's disk keep playing." if parts.storage else ""
     )
-    worse = parts.slow or storage
+    worse = parts.flawed or parts.slow or storage
     return (AirState.DEGRADED, worse) if worse else (AirState.ON_AIR, "")
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Final, assert_never
 
 import structlog
 
 from streams.playout.channel import air_state
+from streams.playout.channel.air_guard import AirGuard
 from streams.playout.channel.hub import Hub
 from streams.playout.channel.incidents import Incidents
-from streams.playout.channel.pace import Pacing
 from streams.playout.contract import ledger
+from streams.playout.contract.air_flaws import Watched
 from streams.playout.contract.fence import FENCE_S, FENCED
 from streams.playout.contract.moment import Now, when
 from streams.playout.contract.output_status import Status
@@ -123,9 +125,7 @@ class Channel:
         #: Nothing may be sent, because another node may be sending the channel.
         self.fenced = False
         self._sampled = self._relayed = now.mono
-        self._pacing = Pacing()
-        #: Why it is not sent in real time; empty if it is, or if that is not yet known.
-        self.slow = ""
+        self.guard = AirGuard(self.incidents, self.playback, self.pushers)
         #: Since when (seconds since the epoch) nothing played, if that was detected later.
         self._silent_since: float | None = None
         #: The state is not judged before this moment, because adopted processes have not
@@ -219,9 +219,13 @@ class Channel:
                 self._relay(role)
         if now.mono - self._sampled >= self.policy.sample:
             self._sampled = now.mono
-            for role in self.roles():
-                self.journal.note(self._sample(role))
-            self._judge_pace(now)
+            self._measure()
+
+    def _measure(self) -> None:
+        for role in self.roles():
+            self.journal.note(self._sample(role))
+        if not self._stopping:
+            self.guard.judge(self.assignment.plan, self.moment(), self.roles())
 
     def _keep_records(self, now: Now) -> None:
         """Restore the files that the next supervisor needs, if somebody deleted them."""
@@ -231,6 +235,16 @@ class Channel:
         if any(kept):
             text = "The run directory was cleared; the records of the processes were restored."
             self.journal.log(now, process.HUB, "warning", text)
+
+    @property
+    def air(self) -> Path | None:
+        """The folder of its HLS window, if its air should be looked at."""
+        watched = self.policy.paced and self.window.ready and not self._stopping
+        return self.window.folder if watched else None
+
+    def take_look(self, watched: Watched) -> None:
+        """Take what a look at its air has shown."""
+        self.guard.watched = watched
 
     @property
     def stopping(self) -> bool:
@@ -300,7 +314,12 @@ class Channel:
             skips_done=self.skips_done,
             cursors=state.selection.cursors if slot is None else slot.turn.cursors,
             seen=self.cursors_at_stop if self.stopping else self.seen_cursors(),
-            outputs=self.pushers.snapshots(self.now),
+            outputs={
+                pk: replace(shot, late=self.guard.late(pk))
+                for pk, shot in self.pushers.snapshots(self.now).items()
+            },
+            looked_at=self.guard.looked_at(self.now),
+            flaws=self.guard.flaws(self.now),
             place=None
             if slot is None or moment.clock is None
             else Place(
@@ -325,11 +344,12 @@ class Channel:
 
     def _sample(self, role: MonitoredProcess) -> ledger.Sampled:
         load = role.load(self.now.mono)
-        output = None
+        output, taken = None, None
         state, bitrate = self.state.value, self.window.bitrate()
         if role.process.record.role == process.PUSHER:
             output = int(role.name.partition("-")[2])
             state, bitrate = self.pushers.statuses[output].state.value, role.bitrate()
+            taken = self.pushers.taken(output)
         return ledger.Sampled(
             channel=self.assignment.plan.pk,
             output=output,
@@ -342,6 +362,7 @@ class Channel:
             lag_seconds=None if role is self.playback.player else role.lag(),
             cpu_percent=load.cpu,
             memory_bytes=load.memory,
+            taken=taken,
         )
 
     # ---- playing
@@ -534,7 +555,8 @@ class Channel:
                 been_on_air=self.on_air_since is not None,
                 trouble=self.incidents.trouble or self.hub.trouble,
                 storage=self.sources.fault() or "",
-                slow=self.slow,
+                slow=self.guard.slow,
+                flawed=self.guard.flawed,
             )
         )
         if state is not self.state:
@@ -559,15 +581,6 @@ class Channel:
                 self.journal.note(
                     ledger.RunOnAir(self.assignment.plan.pk, self.assignment.run, now.wall)
                 )
-
-    def _judge_pace(self, now: Now) -> None:
-        if not self.policy.paced or self._stopping:
-            return
-        outputs = self.assignment.plan.outputs
-        names = {f"{process.PUSHER}-{output.pk}": output.name for output in outputs}
-        names[process.HUB] = "The preview"
-        self.slow = self._pacing.sample(self.roles(), names, now.mono)
-        self.incidents.pace(self.slow, now)
 
     def _all_outputs_explained(self) -> bool:
         """Whether each output is on air or has an incident of its own."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from streams.playout.channel.pace import PACE
+from streams.playout.contract.air_flaws import PATIENCE_S, SENTENCES, Watched
 from streams.playout.contract.moment import Now
 from streams.playout.contract.output_status import Status
+from streams.playout.contract.picture import PICTURE, SOUND, Flaw
 from streams.playout.contract.plan import OutputPlan
 from streams.playout.contract.states import OutputAir
 from streams.playout.journal.journal import Journal
 from streams.playout.outputs import state_machine
+
+#: The incidents of the air, and the flaws of each.
+AIR: Final = {"picture": PICTURE, "sound": SOUND}
 
 
 class Incidents:
@@ -23,6 +28,8 @@ class Incidents:
         self.trouble = ""
         #: Causes logged since it last could: during an outage the same ones recur for hours.
         self._logged: set[str] = set()
+        #: By subject of the air: when the last reported flaw began.
+        self._last_flaw: dict[str, float] = {}
         #: Each output's state, as last logged.
         self._states: dict[int, OutputAir] = {}
 
@@ -57,6 +64,43 @@ class Incidents:
             self.journal.log(now, "channel", "warning", slow)
         self.journal.open_incident(PACE, slow, now.wall, severity="degraded")
 
+    def air(self, watched: Watched, ignored: frozenset[Flaw], title: str, now: Now) -> str:
+        """Open or close the incidents of picture and sound. Return their causes.
+
+        `ignored`: flaws that are none on this channel now. `title`: of what is on air.
+        """
+        causes = []
+        for subject, flaws in AIR.items():
+            counted = flaws - ignored
+            lasting = [flaw for flaw in counted if watched.lasts(flaw)]
+            if lasting:
+                since = watched.since[lasting[0]]
+                self._flaw(subject, lasting[0], title, since, now)
+                causes.append(self.journal.open[subject] or SENTENCES[lasting[0]])
+            elif not watched.since.keys() & counted:
+                self._flaws_over(subject, watched, counted, title, now)
+        return " ".join(causes)
+
+    def _flaw(self, subject: str, flaw: Flaw, title: str, since: float, now: Now) -> None:
+        if subject in self.journal.open:
+            return
+        cause = f"{SENTENCES[flaw]} On air: {title}." if title else SENTENCES[flaw]
+        self.journal.log(now, "channel", "warning", cause)
+        self.journal.open_incident(subject, cause, since, severity="degraded")
+        self._last_flaw[subject] = since
+
+    def _flaws_over(
+        self, subject: str, watched: Watched, flaws: frozenset[Flaw], title: str, now: Now
+    ) -> None:
+        """Close the incident. A flaw that came and went between two looks gets one as well."""
+        reported = self._last_flaw.setdefault(subject, now.wall - PATIENCE_S[Flaw.BLACK])
+        for flaw in flaws & watched.over.keys():
+            since, until = watched.over[flaw]
+            if until - since >= PATIENCE_S[flaw] and since > reported:
+                self._flaw(subject, flaw, title, since, now)
+        ended = [watched.over[flaw][1] for flaw in flaws & watched.over.keys()]
+        self.journal.close_incident(subject, max(ended, default=now.wall))
+
     def outputs(
         self, outputs: Sequence[OutputPlan], statuses: Mapping[int, Status], now: Now
     ) -> None:
@@ -87,12 +131,15 @@ class Incidents:
             case state_machine.Regained():
                 self.journal.close_incident(session, when)
                 self.journal.close_incident(subject, when)
-            case state_machine.Rolled(at, began):
+            case state_machine.Rolled(at, began, why):
                 hours = (at - began) / 3600
                 text = f"{output.name}: a new session begins, as planned, after {hours:.1f} h."
+                if why:
+                    text = f"{output.name}: a new session begins, by the channel's rule. {why}"
                 self.journal.log(now, subject, "info", text)
+                severity = "degraded" if why else "planned"
                 self.journal.open_incident(
-                    session, text, when, severity="planned", output=output.pk
+                    session, text, when, severity=severity, output=output.pk
                 )
             case state_machine.Lost(_, cause) | state_machine.Explained(_, cause):
                 text = f"{output.name} is off air: {cause}"
@@ -110,5 +157,5 @@ class Incidents:
 
     def unexplained(self, cause: str, since: float) -> None:
         """Open an incident if the air is lost and no part has reported a cause."""
-        if set(self.journal.open) <= {"programme", "storage", "live", PACE}:
+        if set(self.journal.open) <= {"programme", "storage", "live", PACE, *AIR}:
             self.journal.open_incident("channel", cause, since)

@@ -6,12 +6,13 @@ waited for a CPU, or encoding kept one busy. `judge` is pure; `Pacing` collects 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from streams.playout.ffmpeg import process
-from streams.playout.ffmpeg.monitored_process import MonitoredProcess
+from streams.playout.ffmpeg.monitored_process import PACE_SPAN_S, MonitoredProcess
 from streams.playout.player import stall
 
 #: Name of the incident.
@@ -22,6 +23,9 @@ PACE: Final = "pace"
 SLOW: Final = 0.97
 #: Seconds of lag that count: reports are sent once a second and read up to a second late.
 MIN_BEHIND_S: Final = 2.0
+#: Share of the last 30 s that arrived late which counts, once it is a second in all.
+LATE_SHARE: Final = 0.01
+MIN_LATE_S: Final = 1.0
 #: Share of the time for which a process waited for a CPU, or kept one busy, that shows that the
 #: machine is too slow.
 WAITED_SHARE: Final = 0.15
@@ -46,19 +50,25 @@ class Sending:
     name: str
     pace: float
     behind: float
+    #: Share of the last 30 s by which it fell further behind; negative: it catches up.
+    late: float = 0.0
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with it, as a sentence; empty if nothing is."""
+        if self.pace < SLOW and self.behind >= MIN_BEHIND_S:
+            speed = f"{self.pace:.2f} of real time"
+            return f"{self.name} sends at {speed}, {self.behind:.0f} s behind."
+        if self.late >= LATE_SHARE and self.behind >= MIN_LATE_S:
+            return f"{self.name} sends {self.late:.1%} late, {self.behind:.0f} s in all."
+        return ""
 
 
 def judge(senders: list[Sending], strain: Strain) -> str:
     """Return why the channel is slow, in sentences; empty if it is not."""
-    slow = [
-        sender for sender in senders if sender.pace < SLOW and sender.behind >= MIN_BEHIND_S
-    ]
-    if not slow:
+    sentences = [sender.fault for sender in senders if sender.fault]
+    if not sentences:
         return ""
-    sentences = [
-        f"{sender.name} sends at {sender.pace:.2f} of real time, {sender.behind:.0f} s behind."
-        for sender in slow
-    ]
     if strain.waited >= WAITED_SHARE:
         sentences.append(
             "This machine is too slow: a process of this channel waited for a CPU for "
@@ -77,6 +87,12 @@ class Pacing:
 
     def __init__(self) -> None:
         self._before: dict[int, tuple[float, stall.Work]] = {}
+        #: By process name: moments, and seconds behind at them.
+        self._behind: dict[str, deque[tuple[float, float]]] = {}
+        #: Names of the processes that alone are late: neither machine nor hub are.
+        self.late: frozenset[str] = frozenset()
+        #: By process name: what is wrong with each sender that is late.
+        self.faults: dict[str, str] = {}
 
     def sample(
         self, roles: Iterable[MonitoredProcess], names: Mapping[str, str], now: float
@@ -85,17 +101,35 @@ class Pacing:
 
         `names`: display names of the senders, by process name.
         """
-        senders: list[Sending] = []
+        senders: dict[str, Sending] = {}
         strain, seen = Strain(), {}
         for role in roles:
             pace = role.pace(now) if role.name in names else None
             if pace is not None:
-                senders.append(Sending(names[role.name], pace, role.lag() or 0.0))
+                late = self._late(role, now)
+                senders[role.name] = Sending(names[role.name], pace, role.lag() or 0.0, late)
             if (work := stall.work_of(role.process.pid)) is not None:
                 seen[role.process.pid] = now, work
                 strain = self._strained(strain, role, work, now)
         self._before = seen
-        return judge(senders, strain)
+        self.faults = {n: sender.fault for n, sender in senders.items() if sender.fault}
+        slow = frozenset(self.faults)
+        strained = strain.waited >= WAITED_SHARE or strain.busy >= BUSY_SHARE
+        self.late = frozenset() if strained or process.HUB in slow else slow
+        return judge(list(senders.values()), strain)
+
+    def _late(self, role: MonitoredProcess, now: float) -> float:
+        sent, due = role.sent(now), role.due(now)
+        if sent is None or due is None:
+            return 0.0
+        looks = self._behind.setdefault(role.name, deque())
+        if looks and now - looks[-1][0] > PACE_SPAN_S:
+            looks.clear()
+        looks.append((now, due - sent))
+        while now - looks[0][0] > PACE_SPAN_S + 1:
+            looks.popleft()
+        elapsed = now - looks[0][0]
+        return (looks[-1][1] - looks[0][1]) / elapsed if elapsed >= PACE_SPAN_S - 1 else 0.0
 
     def _strained(
         self, strain: Strain, role: MonitoredProcess, work: stall.Work, now: float

@@ -7,8 +7,10 @@ FFmpeg.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Protocol
 
+from streams.playout.contract.air_flaws import Watched
 from streams.playout.contract.ledger import Note, Snapshot
 from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import Assignment, Policy, Sources, Tools
@@ -51,6 +53,13 @@ class Engine(Protocol):
 
     def claim_lost(self, now: Now) -> None:
         """Another node has claimed the channel: stop sending at once, and end."""
+
+    @property
+    def air(self) -> Path | None:
+        """The folder of its HLS window, if its air should be looked at."""
+
+    def take_look(self, watched: Watched) -> None:
+        """Take what a look at its air has shown."""
 
     def snapshot(self) -> Snapshot:
         """Return the channel's state for the ledger."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from streams.playout.contract.fence import Claims
-from streams.playout.contract.output_status import Status
+from streams.playout.contract.output_status import Status, Taken
+from streams.playout.contract.picture import Flaw
 from streams.playout.contract.place import Place
 from streams.playout.contract.plan import Assignment
 from streams.playout.contract.states import AirState
@@ -124,6 +125,21 @@ class IncidentClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was on air when an incident was opened."""
+
+    channel: int
+    run: int
+    subject: str
+    #: When the incident begins.
+    opened: float
+    #: A JPEG; empty: there was no picture.
+    still: bytes
+    #: Name of the file with the seconds around it on this node; empty: none is kept.
+    clip: str
+
+
+@dataclass(frozen=True, slots=True)
 class Logged:
     channel: int
     run: int
@@ -148,6 +164,7 @@ class Sampled:
     lag_seconds: float | None
     cpu_percent: float | None
     memory_bytes: int | None
+    taken: Taken | None = None
 
 
 Note = (
@@ -161,6 +178,7 @@ Note = (
     | IncidentOpened
     | IncidentExplained
     | IncidentClosed
+    | Evidence
     | Logged
     | Sampled
 )
@@ -177,6 +195,11 @@ class OutputSnapshot:
     speed: float | None
     #: When its present session began, in seconds since the epoch.
     session: float | None = None
+    #: Seconds by which the destination is behind the hub.
+    lag: float | None = None
+    #: Why it is late, as a sentence; empty: it is not.
+    late: str = ""
+    taken: Taken | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +226,10 @@ class Snapshot:
     outputs: Mapping[int, OutputSnapshot] = field(default_factory=dict)
     #: What a second node is to play; None: unknown.
     place: Place | None = None
+    #: Until when the air was looked at, in seconds since the epoch; None: not yet.
+    looked_at: float | None = None
+    #: The flaws of picture and sound that it has, and since when.
+    flaws: Mapping[Flaw, float] = field(default_factory=dict)
 
 
 class Ledger(Protocol):

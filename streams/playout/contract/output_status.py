@@ -8,6 +8,18 @@ from streams.playout.contract.states import OutputAir
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What the destination's machine has acknowledged, as the kernel knows it."""
+
+    #: bit/s over the last ten seconds.
+    bitrate: int | None
+    #: Percent of the bytes of the last 30 s that had to be sent again; None: unknown.
+    resent_percent: float | None
+    #: Bytes that wait in this machine.
+    queued: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Times are seconds of the monotonic clock."""
 

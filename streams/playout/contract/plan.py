@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Protocol
 from media_library.house_format import HouseFormat
 from media_library.location import Location
 from streams.playout.contract.live_feed import IngestState
+from streams.playout.contract.picture import Flaw, Remedy
 from streams.playout.contract.place import Place
 from streams.playout.contract.states import AirState
 from streams.programme.item import Item
@@ -61,6 +63,10 @@ class ChannelPlan:
     soon: Item | None = None
     trouble: Item | None = None
     engine: EngineKind = EngineKind.FFMPEG
+    #: What is done about flaws of picture and sound; reported if it is missing.
+    remedies: Mapping[Flaw, Remedy] = field(default_factory=dict)
+    #: What is done about an output that is late.
+    late_remedy: Remedy = Remedy.REPORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,8 @@ class Policy:
     give_up: bool = False
     #: A running process without progress for this long has stalled.
     stall: float = 10.0
+    #: An output that has taken nothing for this long is off air, before it is restarted.
+    noticed: float = 8.0
     #: A pusher that stayed up this long resets the count of consecutive failures.
     settled: float = 10.0
     #: Maximum buffered between player and hub when the next item is started.
@@ -150,7 +158,7 @@ class Policy:
     late: float = 600.0
     #: From SIGTERM to SIGKILL.
     grace: float = 5.0
-    #: Between two samples of every process.
+    #: Between two samples of every process, and between two looks at the air.
     sample: float = 10.0
     #: False omits `-re`: the soak test plays days in minutes.
     paced: bool = True
@@ -170,3 +178,5 @@ class Tools:
     node: str = "node"
     #: Number of the group that may read the HLS folders; None: the process's own.
     hls_group: int | None = None
+    #: Where what was on air around an incident is kept; None: it is not.
+    evidence_dir: Path | None = None

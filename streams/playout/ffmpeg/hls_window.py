@@ -10,6 +10,8 @@ from typing import Final
 
 import structlog
 
+from streams.playout.contract.picture import Segment
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Segments behind the newest one at which a pusher starts. FFmpeg's HLS reader polls one
@@ -27,10 +29,25 @@ def seconds_behind(playlist: Path, wall: float, segments: int) -> float:
     """
     try:
         age = wall - playlist.stat().st_mtime
-        listed = _SEGMENT.findall(playlist.read_text())
+        entries = _SEGMENT.findall(playlist.read_text())
     except OSError:
         return 0.0
-    return max(0.0, age) + sum(float(seconds) for seconds, _ in listed[-segments:])
+    return max(0.0, age) + sum(float(seconds) for seconds, _ in entries[-segments:])
+
+
+def listed(folder: Path) -> list[Segment]:
+    """Return the window's segments, the oldest first. Their moments follow from the last."""
+    playlist = folder / "live.m3u8"
+    try:
+        at = playlist.stat().st_mtime
+        entries = _SEGMENT.findall(playlist.read_text())
+    except OSError:
+        return []
+    segments: list[Segment] = []
+    for seconds, name in reversed(entries):
+        at -= float(seconds)
+        segments.append(Segment(folder / Path(name).name, at, float(seconds)))
+    return segments[::-1]
 
 
 def ensure_folder(folder: Path, group: int | None) -> Path:

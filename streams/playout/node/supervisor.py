@@ -11,20 +11,31 @@ import asyncio
 import errno
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
 import structlog
 
+from streams.playout.contract.air_flaws import Watched
 from streams.playout.contract.engine import Engine, Handle, OpenEngine
 from streams.playout.contract.fence import Fence, clock
-from streams.playout.contract.ledger import Ledger, Logged, Note, Sampled, Snapshot
+from streams.playout.contract.ledger import (
+    Evidence,
+    IncidentOpened,
+    Ledger,
+    Logged,
+    Note,
+    Sampled,
+    Snapshot,
+)
 from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import Assignment, EngineKind, Policy, Sources, Tools
 from streams.playout.ffmpeg import process
 from streams.playout.node import wake
+from streams.playout.node.air_watch import AirWatch
 from streams.playout.node.engines import ENGINES
+from streams.playout.node.evidence import Keeper
 from streams.playout.node.node_lock import NodeLock
 from streams.playout.node.witness import ALIVE_FILE, FaultFile
 from streamsite.processes import watchdog
@@ -48,6 +59,9 @@ STOP_TIMEOUT_S: Final = 5
 #: Notes kept while the ledger is unreachable: an hour of heavy logging, a few megabytes. The
 #: limit drops only lines and samples: history is kept completely.
 MAX_OUTBOX_NOTES: Final = 20_000
+
+#: Incidents that wait for their evidence; the others of a great outage have none.
+MAX_EVIDENCE_WAITING: Final = 20
 
 
 def trimmed(notes: Sequence[Note]) -> list[Note]:
@@ -98,6 +112,12 @@ class Supervisor:
         #: Why each channel fails, as last logged.
         self._faults: dict[int, str] = {}
         self.fence = Fence(tools.run_dir)
+        self._watch_air = AirWatch()
+        self._looking: Future[dict[int, Watched]] | None = None
+        self._looked = 0.0
+        self._keeper = Keeper(self._watch_air.decoder, tools.evidence_dir)
+        self._opened: list[IncidentOpened] = []
+        self._keeping: list[Future[Evidence | None]] = []
         self._fault_file = FaultFile(tools.run_dir)
 
     def stop(self) -> None:
@@ -109,7 +129,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         wake_socket = wake.listen(self.tools.run_dir)
         loop.add_reader(wake_socket, self._on_wake, wake_socket)
-        with ThreadPoolExecutor(1, "ledger") as thread:
+        with ThreadPoolExecutor(1, "ledger") as thread, ThreadPoolExecutor(1, "air") as eyes:
             exchange: asyncio.Future[dict[int, Assignment]] | None = None
             sent: list[Note] = []
             due = touched = began = 0.0
@@ -126,6 +146,7 @@ class Supervisor:
                     if exchange is not None and exchange.done():
                         self._apply_exchange(exchange, sent, now, began)
                         exchange = None
+                    self._look(eyes, now)
                     changed = self._beat(now)
                     if exchange is None and (
                         now.mono >= due or self._wake_requested or changed
@@ -143,6 +164,7 @@ class Supervisor:
                     await self._sleep()
                 await self._final_exchange(thread, exchange, sent)
             finally:
+                self._watch_air.close()
                 loop.remove_reader(wake_socket)
                 wake_socket.close()
                 for fd in self._watched:
@@ -154,6 +176,38 @@ class Supervisor:
 
     def _now(self) -> Now:
         return Now.read(self.ledger.claims.wall_offset)
+
+    def _look(self, eyes: ThreadPoolExecutor, now: Now) -> None:
+        """Have the air of all channels looked at, and pass on what was seen."""
+        looking = self._looking
+        if looking is not None and looking.done():
+            self._looking = None
+            if (error := looking.exception()) is not None:
+                # What viewers see is unknown until a look succeeds.
+                log.warning("air.not_watched", error=str(error))
+            else:
+                for pk, watched in looking.result().items():
+                    if pk in self.channels:
+                        self.channels[pk].take_look(watched)
+        self._keep_evidence(eyes)
+        if self._looking is None and now.mono - self._looked >= self.policy.sample:
+            self._looked = now.mono
+            folders = {pk: engine.air for pk, engine in self.channels.items()}
+            present = {pk: folder for pk, folder in folders.items() if folder is not None}
+            self._looking = eyes.submit(self._watch_air.look, present)
+
+    def _keep_evidence(self, eyes: ThreadPoolExecutor) -> None:
+        """Keep what was on air around incidents, and pass on what was kept."""
+        for done in [one for one in self._keeping if one.done()]:
+            self._keeping.remove(done)
+            if (error := done.exception()) is not None:
+                log.error("evidence.failed", exc_info=error)
+            elif (evidence := done.result()) is not None:
+                self._outbox.append(evidence)
+        opened, self._opened = self._opened, []
+        for incident in opened[: max(0, MAX_EVIDENCE_WAITING - len(self._keeping))]:
+            hls = process.channel_folder(self.tools.run_dir, incident.channel) / "hls"
+            self._keeping.append(eyes.submit(self._keeper.take, incident, hls))
 
     def _keep_folder(self, wake_socket: wake.Socket) -> wake.Socket:
         """Recreate what somebody deleted from the run directory. Returns the wake socket."""
@@ -286,7 +340,9 @@ class Supervisor:
             else:
                 self._faults.pop(pk, None)
             changed = changed or channel.state is not before or channel.ended
-            self._outbox += channel.drain()
+            notes = channel.drain()
+            self._outbox += notes
+            self._opened += [note for note in notes if isinstance(note, IncidentOpened)]
             if channel.ended:
                 del self.channels[pk]
                 self._just_ended.add(pk)

@@ -15,13 +15,15 @@ from typing import Final, assert_never
 
 from streams.playout.contract.ledger import OutputSnapshot
 from streams.playout.contract.moment import Now
-from streams.playout.contract.output_status import Status
+from streams.playout.contract.output_status import Status, Taken
 from streams.playout.contract.plan import OutputPlan, Policy, Tools
 from streams.playout.contract.states import OutputAir
 from streams.playout.ffmpeg import commands, diagnosis, hls_window, process
+from streams.playout.ffmpeg.connections import Connections
 from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.journal.journal import Relay
 from streams.playout.outputs import state_machine
+from streams.playout.outputs.acknowledged import Acknowledged
 from streams.playout.outputs.state_machine import Session
 
 #: Reports to the channel that an output was lost, regained, or left for a new session.
@@ -64,6 +66,9 @@ class Pushers:
         self.plans: dict[int, OutputPlan] = {}
         self.statuses: dict[int, Status] = {}
         self.roles: dict[int, MonitoredProcess] = {}
+        #: What the destinations have acknowledged.
+        self.acknowledged: dict[int, Acknowledged] = {}
+        self._connections = Connections()
         #: When items ended at the hub.
         self._ended: list[float] = []
         #: By output: the end of the last item that its destination has received completely.
@@ -116,7 +121,7 @@ class Pushers:
 
     def beat(self, now: float) -> None:
         for pk, role in list(self.roles.items()):
-            if role.read(now):
+            if role.read(now) and self._taken(pk, role, now):
                 self._step(pk, state_machine.Moved(), now)
             if role.process.exited():
                 self._exited(pk, role, now)
@@ -127,6 +132,17 @@ class Pushers:
             if self._item_sent(pk, now) and self.is_free_to_end(pk, now):
                 self._step(pk, state_machine.ItemSent(), now)
             self._step(pk, state_machine.Ticked(), now)
+
+    def _taken(self, pk: int, role: MonitoredProcess, now: float) -> bool:
+        """Whether the destination takes what FFmpeg has handed to the kernel."""
+        known = self.acknowledged.setdefault(pk, Acknowledged())
+        if known.due(now):
+            known.add(self._connections.of(role.process.pid), now)
+        return known.refused_since() is None
+
+    def renew(self, pk: int, cause: str, now: float) -> None:
+        """Start a new session of the output. `cause`: why, as a sentence."""
+        self._step(pk, state_machine.RenewOrdered(cause), now)
 
     def item_ended(self, at: float) -> None:
         """Report that an item has ended at the hub and another has begun."""
@@ -174,6 +190,15 @@ class Pushers:
             return None
         began = float(role.process.record.notes.get("behind", DEFAULT_BEHIND_S))
         return began + now - self.statuses[pk].launched - sent
+
+    def behind(self, pk: int, now: float) -> float | None:
+        """Seconds by which the destination is behind the hub; None: unknown."""
+        lag = self._lag(pk, now)
+        return None if lag is None else round(max(0.0, lag), 2)
+
+    def taken(self, pk: int) -> Taken | None:
+        known = self.acknowledged.get(pk)
+        return None if known is None else known.taken()
 
     def lag(self, now: float) -> float:
         """Seconds by which the slowest destination is behind the hub; 0 without any."""
@@ -240,6 +265,8 @@ class Pushers:
         process.remove_record(self.folder, role.name)
         role.close()
         del self.roles[pk]
+        self.acknowledged.pop(pk, None)
+        self._connections.forget(role.process.pid)
         self._step(pk, state_machine.Exited(cause), now)
 
     def snapshots(self, now: Now) -> dict[int, OutputSnapshot]:
@@ -257,6 +284,8 @@ class Pushers:
             bitrate=None if role is None else role.bitrate(),
             fps=None if role is None else role.progress.fps,
             speed=None if role is None else role.progress.speed,
+            lag=None if role is None else self.behind(pk, now.mono),
+            taken=None if role is None else self.taken(pk),
         )
 
     def _step(self, pk: int, event: state_machine.Event, now: float) -> None:

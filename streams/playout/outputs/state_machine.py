@@ -11,9 +11,9 @@
                                                                     ▼
                                                                 RETRYING
 
-A process that sends no data although there is some is halted after `policy.stall` seconds; its
-exit then counts as an ordinary failure. If the window itself received nothing new, the process
-is kept: another session would have nothing to send either.
+A process that sends no data although there is some is off air after `policy.noticed` seconds,
+and halted after `policy.stall`; its exit then counts as an ordinary failure. If the window
+itself received nothing new, the process is kept: another session would have nothing to send.
 
 Servers refuse a second publisher of one key, so a session is rolled over by stopping and then
 starting. This is not a failure: it is not counted and causes no delay. If the first attempt of
@@ -22,6 +22,7 @@ the new session fails, the output is lost like any other.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
@@ -31,6 +32,8 @@ from streams.playout.contract.states import OutputAir
 
 #: Seconds between retries beyond the cap.
 LONG_RETRIES_S = (60.0, 120.0)
+#: The cause while its process still tries.
+TAKES_NOTHING: Final = "The destination takes nothing."
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,16 @@ class Ticked:
     pass
 
 
-Event = Enabled | Disabled | Moved | Offered | Exited | Adopted | ItemSent | Ticked
+@dataclass(frozen=True, slots=True)
+class RenewOrdered:
+    """The session is to be replaced. `cause`: why, as a sentence."""
+
+    cause: str
+
+
+Event = (
+    Enabled | Disabled | Moved | Offered | Exited | Adopted | ItemSent | Ticked | RenewOrdered
+)
 
 
 # ---- actions
@@ -117,10 +129,14 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Rolled:
-    """The session that began at `began` ended at `at`, as planned; another one follows."""
+    """The session that began at `began` ended at `at`, as planned; another one follows.
+
+    `cause`: why, if it was not because of its age.
+    """
 
     at: float
     began: float
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +190,8 @@ def step(
     status: Status, event: Event, now: float, policy: Policy, session: Session = ENDLESS
 ) -> tuple[Status, tuple[Action, ...]]:
     match event:
-        case Enabled():
-            return _enabled(status, now)
-        case Disabled():
-            return _disabled(status, now)
-        case Moved():
-            return _moved(status, now)
+        case Enabled() | Disabled() | Moved():
+            return _SIMPLE[type(event)](status, now)
         case Offered():
             first = now if status.offered is None else status.offered
             return replace(status, offered=first), ()
@@ -189,6 +201,8 @@ def step(
             return _enter(adopted, OutputAir.CONNECTING, now), ()
         case ItemSent():
             return _roll_over(status, now, session.after)
+        case RenewOrdered(cause):
+            return _renewed(status, cause, now)
         case Exited(cause):
             return _exited(status, cause, now, policy)
         case Ticked():
@@ -250,8 +264,8 @@ def _exited(
     if status.state is OutputAir.OFF:
         return exited, ()
     if status.state is OutputAir.ROLLING and status.rolled is None:
-        begun = _launched(replace(exited, rolled=now, failures=0), now)
-        return begun, (Rolled(now, status.launched), Launch())
+        begun = _launched(replace(exited, rolled=now, failures=0, cause=""), now)
+        return begun, (Rolled(now, status.launched, status.cause), Launch())
     settled = status.on_air is not None and now - status.on_air >= policy.settled
     failures = 1 if settled else status.failures + 1
     actions: tuple[Action, ...] = ()
@@ -289,6 +303,10 @@ def _ticked(
             # Repeated at each tick until the process is gone. `moved` stays unchanged, so that
             # the incident starts where the data stopped.
             return status, (Halt(),)
+        waits = status.offered is not None and now - status.offered >= policy.noticed
+        if waits and status.state is OutputAir.ON_AIR:
+            lost = replace(status, lost=status.moved, cause=TAKES_NOTHING)
+            return _enter(lost, OutputAir.RETRYING, now), (Lost(status.moved, TAKES_NOTHING),)
         return _roll_over(status, now, session.by)
     if status.retry_at is not None and now >= status.retry_at:
         return _launched(status, now), (Launch(),)
@@ -300,3 +318,15 @@ def _roll_over(status: Status, now: float, after: float) -> tuple[Status, tuple[
     if status.state is not OutputAir.ON_AIR or not after or now - status.launched < after:
         return status, ()
     return _enter(status, OutputAir.ROLLING, now), (Halt(),)
+
+
+def _renewed(status: Status, cause: str, now: float) -> tuple[Status, tuple[Action, ...]]:
+    if status.state is not OutputAir.ON_AIR:
+        return status, ()
+    return _enter(replace(status, cause=cause), OutputAir.ROLLING, now), (Halt(),)
+
+
+#: What the events without a value of their own do.
+_SIMPLE: Final[
+    Mapping[type[Event], Callable[[Status, float], tuple[Status, tuple[Action, ...]]]]
+] = {Enabled: _enabled, Disabled: _disabled, Moved: _moved}

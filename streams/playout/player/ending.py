@@ -21,6 +21,8 @@ class Cut:
     resumes: bool = False
     #: Data that was fed but not sent is taken back, except for a remainder.
     sharp: bool = False
+    #: A filler follows.
+    filler: bool = False
 
 
 WHOLE: Final = Cut("whole", "")

@@ -61,7 +61,10 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class SkipOrdered:
-    """People want the next item."""
+    """People, or a rule, want the next item. `filler`: a filler before it."""
+
+    cause: str = "Skipped."
+    filler: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ def _step(state: State, event: Event, moment: Moment) -> Result:
         case events.Followed():
             result = _followed(state, event, moment)
         case events.SkipOrdered():
-            result = _skip(state, moment)
+            result = _skip(state, event, moment)
         case events.TakeoverChanged() | events.OutOfStep():
             result = _diverted(state, event)
         case events.Sent(position):
@@ -340,7 +340,7 @@ def _check_programme(state: State, moment: Moment) -> tuple[State, Cut | None]:
 # ---- orders
 
 
-def _skip(state: State, moment: Moment) -> Result:
+def _skip(state: State, event: events.SkipOrdered, moment: Moment) -> Result:
     if state.turn is not None and state.turn.rule == TAKEOVER:
         return state, (events.Refuse(NO_SKIP_LIVE),)
     slots, clock = state.timeline.slots, moment.clock
@@ -349,7 +349,7 @@ def _skip(state: State, moment: Moment) -> Result:
         return state, (events.Refuse(f"{slots[-1].item.title} is already about to go on air."),)
     if not state.playing:
         return state, ()
-    return _cut(state, state.cut or Cut("cut", "Skipped."))
+    return _cut(state, state.cut or Cut("cut", event.cause, filler=event.filler))
 
 
 def _diverted(state: State, event: events.TakeoverChanged | events.OutOfStep) -> Result:
@@ -410,6 +410,7 @@ def _exited(state: State, event: events.Exited, moment: Moment) -> Result:
         selection = selection.interrupted(turn, played, moment.when(event.head))
     else:
         selection = selection.skipped(turn)
+        selection = selection.diverted(cut.cause) if cut.filler else selection
     timeline = timeline.end(event.head, cut.ending, cut.cause)
     return replace(state, timeline=timeline, selection=selection), actions
 

@@ -82,6 +82,10 @@ class Selection:
         cursor = replace(cursor, into=None, cut_at=None)
         return replace(self, cursors={**self.cursors, turn.rule: cursor})
 
+    def diverted(self, cause: str) -> Selection:
+        """A stand-in follows, although the programme could be played."""
+        return replace(self, failures=max(self.failures, MAX_TRIES), trouble=cause)
+
     def played(self, turn: Turn) -> Selection:
         """The item delivers data, or has played to its end."""
         if not turn.stands_in:

@@ -13,6 +13,7 @@ from streams.playout.contract.plan import Policy
 from streams.playout.contract.states import OutputAir
 from streams.playout.outputs import state_machine
 from streams.playout.outputs.state_machine import (
+    TAKES_NOTHING,
     Adopted,
     Disabled,
     Enabled,
@@ -25,6 +26,7 @@ from streams.playout.outputs.state_machine import (
     Moved,
     Offered,
     Regained,
+    RenewOrdered,
     Rolled,
     Session,
     Ticked,
@@ -38,6 +40,9 @@ MOVING = replace(ON_AIR, moved=179)
 ENDING = replace(ON_AIR, state=OutputAir.ROLLING, since=160, moved=160, offered=160)
 #: Data last moved at 150, and there has been more to send since then.
 OFFERED = replace(ON_AIR, offered=150)
+#: Nothing is taken, and its process still tries.
+REFUSED = replace(OFFERED, state=OutputAir.RETRYING, since=158, lost=150, cause=TAKES_NOTHING)
+RENEWED = replace(ENDING, cause="late")
 BEGINNING = Status(
     OutputAir.ROLLING, since=160, running=True, launched=161, moved=161, offered=161, rolled=161
 )
@@ -79,7 +84,12 @@ RETRYING = Status(
         ),
         # ... and a changed cause is reported.
         (replace(RETRYING, running=True), Exited(RETRYING.cause), 161, OutputAir.FAILING, ()),
-        (OFFERED, Ticked(), 160, OutputAir.ON_AIR, ()),
+        (OFFERED, Ticked(), 157.9, OutputAir.ON_AIR, ()),
+        (OFFERED, Ticked(), 158, OutputAir.RETRYING, (Lost(150, TAKES_NOTHING),)),
+        (REFUSED, Ticked(), 160, OutputAir.RETRYING, ()),
+        (REFUSED, Moved(), 160, OutputAir.ON_AIR, (Regained(160),)),
+        (REFUSED, Ticked(), 160.1, OutputAir.RETRYING, (Halt(),)),
+        (REFUSED, Exited("x"), 161, OutputAir.RETRYING, (Explained(161, "x"), Launch())),
         (OFFERED, Ticked(), 160.1, OutputAir.ON_AIR, (Halt(),)),
         # The window received nothing new: another session would have nothing to send either.
         (ON_AIR, Ticked(), 179, OutputAir.ON_AIR, ()),
@@ -97,6 +107,9 @@ RETRYING = Status(
         # The old process may still report; its end is no failure.
         (ENDING, Moved(), 160.1, OutputAir.ROLLING, ()),
         (ENDING, ItemSent(), 160.1, OutputAir.ROLLING, ()),
+        (MOVING, RenewOrdered("late"), 180, OutputAir.ROLLING, (Halt(),)),
+        (RENEWED, Exited("x"), 161, OutputAir.ROLLING, (Rolled(161, 100, "late"), Launch())),
+        (RETRYING, RenewOrdered("late"), 155, OutputAir.RETRYING, ()),
         (ENDING, Exited("x"), 161, OutputAir.ROLLING, (Rolled(161, 100), Launch())),
         (ENDING, Ticked(), 170.1, OutputAir.ROLLING, (Halt(),)),
         (ENDING, Disabled(), 161, OutputAir.OFF, (Halt(),)),
@@ -171,6 +184,10 @@ def test_a_slow_window_does_not_count_as_a_stalled_destination() -> None:
 def test_a_stalled_destination_is_disconnected_ten_seconds_after_the_offer() -> None:
     status, _ = state_machine.step(MOVING, Offered(), 185, POLICY)
     status, _ = state_machine.step(status, Offered(), 194, POLICY)
+    assert state_machine.step(status, Ticked(), 192.9, POLICY)[1] == ()
+    # Known before that, and lost since its data stopped.
+    status, known = state_machine.step(status, Ticked(), 193, POLICY)
+    assert known == (Lost(179, TAKES_NOTHING),)
     assert state_machine.step(status, Ticked(), 195, POLICY)[1] == ()
     assert state_machine.step(status, Ticked(), 195.1, POLICY)[1] == (Halt(),)
     # The same applies to one that never accepts anything.

@@ -347,3 +347,18 @@ def test_a_turn_that_ends_at_its_limit_was_cut_by_plan() -> None:
     after, _ = machine.step(state, events.Exited(START + 16, 0), moment(15))
     (slot,) = after.timeline.slots
     assert (slot.ending, slot.cause) == (BY_PLAN.ending, BY_PLAN.cause)
+
+
+def test_a_rule_may_put_a_filler_before_the_next_item() -> None:
+    order = events.SkipOrdered("The picture is black.", filler=True)
+    state, _ = machine.step(plays(ITEMS[0]), order, moment(12))
+    state, actions = machine.step(state, events.Exited(START + 12, 255), moment(12))
+    assert actions == (events.Trouble("The picture is black."),)
+    state, started = machine.step(state, events.BufferLow(), moment(12))
+    assert isinstance(started[0], events.StartItem)
+    assert started[0].slot.item is FILLER
+    # The item that was skipped does not come again.
+    state, _ = machine.step(state, events.Exited(START + 44, 0), moment(44))
+    _, started = machine.step(state, events.BufferLow(), moment(44))
+    assert isinstance(started[0], events.StartItem)
+    assert started[0].slot.item is ITEMS[1]

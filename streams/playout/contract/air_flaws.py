@@ -1,0 +1,146 @@
+"""Judges what viewers see and hear from looks at the air. Pure.
+
+One look in ten seconds shows whether anything changed. Where it did, looks at every segment
+between show when: pictures are compared at keyframes, which are two seconds apart, so a flaw
+begins and ends within a second of the moment that is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import log10
+from typing import Final
+
+from streams.playout.contract.picture import Flaw, Look
+
+#: Seconds for which a flaw has to last. Films fade to black for some seconds, and hold a title
+#: or a photograph for a minute; classical music has long quiet passages.
+PATIENCE_S: Final[Mapping[Flaw, float]] = {
+    Flaw.BLACK: 15.0,
+    Flaw.FROZEN: 120.0,
+    Flaw.SILENT: 20.0,
+    Flaw.QUIET: 300.0,
+    Flaw.LOUD: 120.0,
+}
+#: Sentences for the operator.
+SENTENCES: Final[Mapping[Flaw, str]] = {
+    Flaw.BLACK: "The picture is black.",
+    Flaw.FROZEN: "The picture stands still.",
+    Flaw.SILENT: "There is no sound.",
+    Flaw.QUIET: "The sound is hardly audible.",
+    Flaw.LOUD: "The sound is far too loud.",
+}
+#: Brightness of black in video is 16 of 255; noise and compression add a few. The brightest
+#: spot of a night scene, a star or a window, is far above.
+BLACK_MEAN: Final = 20
+BLACK_BRIGHTEST: Final = 32
+#: Differences of brightness between two decodings of one still: mean, and of any pixel.
+STILL_MEAN: Final = 0.25
+STILL_LARGEST: Final = 3
+#: dBFS (RMS). Digital silence after AAC is below -90, a quiet room -60; programmes that are
+#: normalised to -14 LUFS have -20 on average, and whispers -45.
+SILENT_DB: Final = -65.0
+QUIET_DB: Final = -50.0
+LOUD_DB: Final = -6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What the looks so far have shown."""
+
+    #: Moments of the last two looks, and the picture of the last one.
+    last: Look | None = None
+    before: float | None = None
+    #: Since when each present flaw has been there.
+    since: Mapping[Flaw, float] = field(default_factory=dict)
+    #: Begin and end of the last stretch of those that are gone.
+    over: Mapping[Flaw, tuple[float, float]] = field(default_factory=dict)
+
+    def lasts(self, flaw: Flaw) -> bool:
+        """Whether it is there, and has been for too long."""
+        since = self.since.get(flaw)
+        return (
+            since is not None
+            and self.last is not None
+            and self.last.at - since >= PATIENCE_S[flaw]
+        )
+
+
+def advance(state: Watched, looks: Sequence[Look]) -> Watched:
+    """Take further looks into account, in the order of their moments."""
+    for look in looks:
+        state = _after(state, look)
+    return state
+
+
+#: Flaws whose begin and end are worth a closer look: the others last for minutes.
+_EXACT: Final = {Flaw.BLACK, Flaw.FROZEN, Flaw.SILENT}
+
+
+def changed(state: Watched, look: Look) -> bool:
+    """Whether a flaw begins or ends between the last look and this one."""
+    differing = _after(state, look).since.keys() ^ state.since.keys()
+    return state.last is not None and bool(differing & _EXACT)
+
+
+def _after(state: Watched, look: Look) -> Watched:
+    last = state.last
+    since = {
+        flaw: state.since.get(flaw, begun)
+        for flaw, begun in (_sound(look) | _picture(state, look)).items()
+    }
+    gone = {
+        flaw: (state.since[flaw], _end(state, look, flaw))
+        for flaw in state.since.keys() - since.keys()
+    }
+    before = None if last is None else last.at
+    return replace(state, last=look, before=before, since=since, over={**state.over, **gone})
+
+
+def _end(state: Watched, look: Look, flaw: Flaw) -> float:
+    """When a flaw ended that this look does not show any more."""
+    heard = [number for number, level in enumerate(look.levels) if level > SILENT_DB]
+    if flaw is Flaw.SILENT and heard:
+        return look.at + heard[0] / 2
+    return look.at if state.last is None else (state.last.at + look.at) / 2
+
+
+def _picture(state: Watched, look: Look) -> dict[Flaw, float]:
+    """The flaws of the picture, and since when if they are new."""
+    flaws: dict[Flaw, float] = {}
+    last = state.last
+    if not look.luma:
+        return flaws
+    if is_black(look.luma):
+        flaws[Flaw.BLACK] = look.at if last is None else (last.at + look.at) / 2
+    elif last is not None and is_same(last.luma, look.luma):
+        flaws[Flaw.FROZEN] = last.at if state.before is None else (state.before + last.at) / 2
+    return flaws
+
+
+def _sound(look: Look) -> dict[Flaw, float]:
+    """The flaws of the sound, and since when if they are new."""
+    levels = look.levels
+    if not levels:
+        return {}
+    loud = [number for number, level in enumerate(levels) if level > SILENT_DB]
+    silent_from = loud[-1] + 1 if loud else 0
+    if silent_from < len(levels):
+        # It has become silent within this segment.
+        return {Flaw.SILENT: look.at + silent_from / 2}
+    mean = 10 * log10(sum(10 ** (level / 10) for level in levels) / len(levels))
+    if mean < QUIET_DB:
+        return {Flaw.QUIET: look.at}
+    return {Flaw.LOUD: look.at} if mean > LOUD_DB else {}
+
+
+def is_black(luma: bytes) -> bool:
+    return max(luma) <= BLACK_BRIGHTEST and sum(luma) / len(luma) <= BLACK_MEAN
+
+
+def is_same(one: bytes, two: bytes) -> bool:
+    if len(one) != len(two) or not one:
+        return False
+    differences = [abs(a - b) for a, b in zip(one, two, strict=True)]
+    return max(differences) <= STILL_LARGEST and sum(differences) / len(one) <= STILL_MEAN
