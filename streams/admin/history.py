@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin, TabularInline
 
@@ -139,6 +141,39 @@ class IncidentAdmin(OwnChannels, ReadOnly, ModelAdmin):
     list_filter = (("channel", OwnRelatedFilter), "severity", OpenIncident)
     list_select_related = ("channel", "output__channel")
     search_fields = ("cause", "subject")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
+        # The stills are not needed for the list.
+        rows: QuerySet[Incident] = super().get_queryset(request)
+        return rows.select_related("evidence").defer("evidence__still")
+
+    def get_fields(self, request: HttpRequest, obj: Incident | None = None) -> list[str]:
+        return [*super().get_fields(request, obj), "on_air"]
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Incident | None = None
+    ) -> list[str]:
+        return [*super().get_readonly_fields(request, obj), "on_air"]
+
+    @admin.display(description="On air at its beginning")
+    def on_air(self, incident: Incident) -> str:
+        try:
+            kept = incident.evidence
+        except ObjectDoesNotExist:
+            return formatting.NOTHING
+        address = f"/api/v1/channels/{incident.channel.slug}/incidents/{incident.pk}"
+        clip = ""
+        if kept.clip:
+            clip = format_html(
+                '<br><a class="underline" href="{}/clip.ts">Ten seconds</a> on node {}',
+                address,
+                kept.node,
+            )
+        return format_html(
+            '<img src="{}/still.jpg" alt="The picture that was on air" width="480">{}',
+            address,
+            clip,
+        )
 
     @admin.display(description="Lasted")
     def lasted_for(self, incident: Incident) -> str:

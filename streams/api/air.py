@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from django.db.models import F, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from ninja import FilterLookup, Query, Schema, Status
@@ -15,7 +15,7 @@ from media_library.search.listing import Plain
 from streams.api.channels import id_of, the_channel
 from streams.calendar import guide
 from streams.control.commands import ORDERS, give
-from streams.models import AsRun, Broadcaster, Incident, Run
+from streams.models import AsRun, Broadcaster, Evidence, Incident, Run
 from streamsite.api.auth import Router, caller
 from streamsite.api.crud import Moment, Page, Paging, RowSchema, paged
 from streamsite.api.permissions import ADMIN, READ_ONLY, needs
@@ -135,6 +135,8 @@ class IncidentDetail(RowSchema):
     cause: str
     opened_at: datetime
     closed_at: datetime | None
+    has_still: bool
+    has_clip: bool
 
 
 class AsRunFilter(Paging):
@@ -198,4 +200,8 @@ def as_run(request: HttpRequest, slug: str, filters: Query[AsRunFilter]) -> dict
 def incidents(
     request: HttpRequest, slug: str, filters: Query[IncidentFilter]
 ) -> dict[str, Any]:
-    return paged(Incident.objects.filter(channel=id_of(request, slug)), "-opened_at", filters)
+    kept = Evidence.objects.filter(incident=OuterRef("pk"))
+    rows = Incident.objects.filter(channel=id_of(request, slug)).annotate(
+        has_still=Exists(kept.exclude(still=b"")), has_clip=Exists(kept.exclude(clip=""))
+    )
+    return paged(rows, "-opened_at", filters)

@@ -61,6 +61,10 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=80, strip_white
 
 
 # ---- responses -------------------------------------------------------------------------------
+OnFlaw = Literal["ignore", "report", "skip", "filler"]
+OnLate = Literal["report", "renew"]
+
+
 class ChannelStatus(Schema):
     """state: off, starting, on_air, degraded, failing, stopping; `label`: for people.
 
@@ -166,6 +170,10 @@ class ChannelDetail(Schema):
     preview: bool
     public_guide: bool
     test_channel: bool
+    if_black: OnFlaw
+    if_still: OnFlaw
+    if_silent: OnFlaw
+    if_late: OnLate
     width: int
     height: int
     fps: int
@@ -200,6 +208,10 @@ class ChannelChange(Body):
     preview: bool = may_be_left_out()
     public_guide: bool = may_be_left_out()
     test_channel: bool = may_be_left_out()
+    if_black: OnFlaw = may_be_left_out()
+    if_still: OnFlaw = may_be_left_out()
+    if_silent: OnFlaw = may_be_left_out()
+    if_late: OnLate = may_be_left_out()
     width: Small = may_be_left_out()
     height: Small = may_be_left_out()
     fps: Small = may_be_left_out()

@@ -18,10 +18,22 @@ from typing import Any, Final, TypeVar
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import OuterRef, Prefetch, Subquery
 
-from streams.models import Channel, ChannelState, Incident, Node, Output, Run
-from streams.monitoring import formatting, worker_silence
+from streams.models import (
+    Channel,
+    ChannelState,
+    Incident,
+    Node,
+    Output,
+    OutputState,
+    Run,
+)
+from streams.monitoring import formatting, verdict, worker_silence
+from streams.monitoring.verdict import Ours, Sent, Verdict
 from streams.monitoring.worker_silence import FRESH, Here, clock
 from streams.outputs.platforms import PLATFORMS, Platform
+from streams.planning import plans
+from streams.playout.contract.moment import when
+from streams.playout.contract.picture import Flaw, Remedy
 from streams.playout.contract.states import AirState, OutputAir
 
 #: Interval between two attempts of a failed preflight.
@@ -59,6 +71,8 @@ class OutputReport:
     node: str = ""
     second_node: bool = False
     sender: str = ""
+    #: Null: the channel is off, or the output is disabled.
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +261,9 @@ def _state_of(output: Output) -> Any:
         return None
 
 
-def _output_report(output: Output, air: _Air, owner: str) -> OutputReport:
+def _output_report(
+    output: Output, air: _Air, channel: ChannelState | None, now: datetime
+) -> OutputReport:
     row = _state_of(output)
     state, reported = OutputAir.OFF.value, False
     if air.state == UNKNOWN:
@@ -257,6 +273,7 @@ def _output_report(output: Output, air: _Air, owner: str) -> OutputReport:
     measured = reported and state != OutputAir.OFF
     since = row.session_since if measured else None
     node = row.node if measured else ""
+    owner = channel.owner if channel is not None else ""
     lasts, _ = output.roll_over
     return OutputReport(
         id=output.pk,
@@ -277,7 +294,35 @@ def _output_report(output: Output, air: _Air, owner: str) -> OutputReport:
         node=node,
         second_node=output.second_node,
         sender=_sender(node, owner) if output.second_node and node else "",
+        verdict=None
+        if air.state == AirState.OFF or not output.enabled
+        else _verdict(output, state, row if measured else None, channel, now),
     )
+
+
+def _verdict(
+    output: Output,
+    state: str,
+    row: OutputState | None,
+    channel: ChannelState | None,
+    now: datetime,
+) -> Verdict:
+    sent, ours = Sent(state), Ours(None)
+    if row is not None:
+        sent = Sent(
+            *(state, row.cause, row.bitrate, row.acknowledged, row.resent_percent),
+            *(row.queued_bytes, row.lag_seconds, row.speed, row.late),
+        )
+    if channel is not None and state != UNKNOWN:
+        flaws = {Flaw(name): when(since) for name, since in channel.flaws.items()}
+        ours = Ours(channel.looked_at, flaws, _ignored(output.channel))
+    return verdict.judge(sent, ours, None, now)
+
+
+def _ignored(channel: Channel) -> frozenset[Flaw]:
+    """The flaws that are none on this channel."""
+    orders = plans.remedies(channel).items()
+    return frozenset(flaw for flaw, order in orders if order is Remedy.IGNORE)
 
 
 def _sender(node: str, owner: str) -> str:
@@ -341,9 +386,7 @@ def channel_report(
         if playing and playing.now_title
         else None,
         next=playing.next_title if playing else "",
-        outputs=tuple(
-            _output_report(output, air, row.owner if row else "") for output in outputs
-        ),
+        outputs=tuple(_output_report(output, air, row, now) for output in outputs),
         incidents=tuple(
             _read(IncidentReport, incident)
             for incident in reversed(incidents)

@@ -9,6 +9,7 @@ DAYS: Final = {
     "as-run": 730,
     "runs": 730,
     "incidents": 730,
+    "evidence": 30,
     "takeovers": 730,
     "drills": 365,
     "live-streams": 365,

@@ -57,6 +57,14 @@
     const retry = output.retry_at && new Date(output.retry_at) > now() ? ` Next try at ${clock(output.retry_at).slice(-8)}.` : "";
     why.textContent = output.cause ? output.cause + retry : "";
     why.hidden = !output.cause;
+    const verdict = element.querySelector('[data-f="verdict"]');
+    verdict.hidden = !output.verdict;
+    if (output.verdict) {
+      verdict.dataset.level = output.verdict.level;
+      const level = output.verdict.level;
+      verdict.textContent =
+        `${level[0].toUpperCase()}${level.slice(1)}: ${output.verdict.sentence}`;
+    }
     const sender = element.querySelector('[data-f="sender"]');
     sender.textContent = output.sender;
     sender.hidden = !output.sender;
