@@ -130,7 +130,7 @@ class ChannelState(models.Model):
     next_kind = models.CharField(max_length=16, blank=True)
 
     bitrate = models.PositiveBigIntegerField(null=True, help_text="bit/s, measured at the hub")
-    looked_at = models.DateTimeField(
+    inspected_at = models.DateTimeField(
         null=True, help_text="Until when the air was looked at and listened to."
     )
     flaws = models.JSONField(

@@ -315,7 +315,7 @@ def _verdict(
         )
     if channel is not None and state != UNKNOWN:
         flaws = {Flaw(name): when(since) for name, since in channel.flaws.items()}
-        ours = Ours(channel.looked_at, flaws, _ignored(output.channel))
+        ours = Ours(channel.inspected_at, flaws, _ignored(output.channel))
     return verdict.judge(sent, ours, None, now)
 
 

@@ -78,7 +78,7 @@ class Ours:
     `ignored`: flaws that are none on this channel.
     """
 
-    looked_at: datetime | None
+    inspected_at: datetime | None
     flaws: Mapping[Flaw, datetime] = field(default_factory=dict)
     ignored: frozenset[Flaw] = frozenset()
 
@@ -92,7 +92,7 @@ class Theirs:
     checked_at: datetime | None
 
 
-NOT_ASKED: Final = Part(Level.UNKNOWN, "The platform is not asked: no account is connected.")
+NO_ACCOUNT: Final = Part(Level.UNKNOWN, "The platform is not asked: no account is connected.")
 
 
 def judge(sent: Sent, ours: Ours, theirs: Theirs | None, now: datetime) -> Verdict:
@@ -139,13 +139,13 @@ def _judge_sending(sent: Sent) -> Part:
 
 
 def judge_ours(ours: Ours) -> Part:
-    if ours.looked_at is None:
+    if ours.inspected_at is None:
         return Part(Level.UNKNOWN, "Picture and sound were not looked at.")
     lasting = [
         f"{SENTENCES[flaw][:-1]} since {since:%H:%M:%S} UTC."
         for flaw, since in ours.flaws.items()
         if flaw not in ours.ignored
-        and (ours.looked_at - since).total_seconds() >= PATIENCE_S[flaw]
+        and (ours.inspected_at - since).total_seconds() >= PATIENCE_S[flaw]
     ]
     if lasting:
         return Part(Level.DEGRADED, " ".join(lasting))
@@ -154,7 +154,7 @@ def judge_ours(ours: Ours) -> Part:
 
 def judge_theirs(theirs: Theirs | None, now: datetime) -> Part:
     if theirs is None:
-        return NOT_ASKED
+        return NO_ACCOUNT
     if theirs.checked_at is None:
         return Part(Level.UNKNOWN, "The platform was not asked yet.")
     if now - theirs.checked_at > THEIRS_VALID:

@@ -60,7 +60,7 @@ def write(
         next_title="" if snapshot.next is None else snapshot.next.title,
         next_kind="" if snapshot.next is None else snapshot.next.kind.value,
         bitrate=snapshot.bitrate,
-        looked_at=when_or_none(snapshot.looked_at),
+        inspected_at=when_or_none(snapshot.inspected_at),
         flaws={flaw.value: since for flaw, since in snapshot.flaws.items()},
         restarts_done=snapshot.restarts_done,
         skips_done=snapshot.skips_done,

@@ -22,7 +22,7 @@ from streams.playout.player.playback import Playback
 from streams.programme.item import Kind
 
 #: Seconds after which an old look says nothing about the present air.
-LOOK_VALID_S: Final = 45.0
+INSPECTION_VALID_S: Final = 45.0
 
 
 class AirGuard:
@@ -81,10 +81,10 @@ class AirGuard:
         elif what:
             self.incidents.journal.log(moment.now, "channel", "warning", what)
 
-    def looked_at(self, now: Now) -> float | None:
+    def inspected_at(self, now: Now) -> float | None:
         """When the air was last seen (since the epoch); None: that is too long ago."""
         last = None if self.watched is None else self.watched.last
-        return None if last is None or now.wall - last.at > LOOK_VALID_S else last.at
+        return None if last is None or now.wall - last.at > INSPECTION_VALID_S else last.at
 
     def late(self, output: int) -> str:
         """Why the output is late; empty: it is not, or that is not known yet."""
@@ -92,5 +92,5 @@ class AirGuard:
 
     def flaws(self, now: Now) -> dict[Flaw, float]:
         """Return the flaws that the air has now, and since when."""
-        seen = self.watched is not None and self.looked_at(now) is not None
+        seen = self.watched is not None and self.inspected_at(now) is not None
         return dict(self.watched.since) if seen and self.watched is not None else {}

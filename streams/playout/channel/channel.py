@@ -242,7 +242,7 @@ class Channel:
         watched = self.policy.paced and self.window.ready and not self._stopping
         return self.window.folder if watched else None
 
-    def take_look(self, watched: Watched) -> None:
+    def take_inspected(self, watched: Watched) -> None:
         """Take what a look at its air has shown."""
         self.guard.watched = watched
 
@@ -318,7 +318,7 @@ class Channel:
                 pk: replace(shot, late=self.guard.late(pk))
                 for pk, shot in self.pushers.snapshots(self.now).items()
             },
-            looked_at=self.guard.looked_at(self.now),
+            inspected_at=self.guard.inspected_at(self.now),
             flaws=self.guard.flaws(self.now),
             place=None
             if slot is None or moment.clock is None

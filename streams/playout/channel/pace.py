@@ -122,14 +122,14 @@ class Pacing:
         sent, due = role.sent(now), role.due(now)
         if sent is None or due is None:
             return 0.0
-        looks = self._behind.setdefault(role.name, deque())
-        if looks and now - looks[-1][0] > PACE_SPAN_S:
-            looks.clear()
-        looks.append((now, due - sent))
-        while now - looks[0][0] > PACE_SPAN_S + 1:
-            looks.popleft()
-        elapsed = now - looks[0][0]
-        return (looks[-1][1] - looks[0][1]) / elapsed if elapsed >= PACE_SPAN_S - 1 else 0.0
+        lags = self._behind.setdefault(role.name, deque())
+        if lags and now - lags[-1][0] > PACE_SPAN_S:
+            lags.clear()
+        lags.append((now, due - sent))
+        while now - lags[0][0] > PACE_SPAN_S + 1:
+            lags.popleft()
+        elapsed = now - lags[0][0]
+        return (lags[-1][1] - lags[0][1]) / elapsed if elapsed >= PACE_SPAN_S - 1 else 0.0
 
     def _strained(
         self, strain: Strain, role: MonitoredProcess, work: stall.Work, now: float

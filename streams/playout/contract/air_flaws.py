@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from math import log10
 from typing import Final
 
-from streams.playout.contract.picture import Flaw, Look
+from streams.playout.contract.picture import Flaw, Inspection
 
 #: Seconds for which a flaw has to last. Films fade to black for some seconds, and hold a title
 #: or a photograph for a minute; classical music has long quiet passages.
@@ -50,7 +50,7 @@ class Watched:
     """What the looks so far have shown."""
 
     #: Moments of the last two looks, and the picture of the last one.
-    last: Look | None = None
+    last: Inspection | None = None
     before: float | None = None
     #: Since when each present flaw has been there.
     since: Mapping[Flaw, float] = field(default_factory=dict)
@@ -67,72 +67,74 @@ class Watched:
         )
 
 
-def advance(state: Watched, looks: Sequence[Look]) -> Watched:
+def advance(state: Watched, inspections: Sequence[Inspection]) -> Watched:
     """Take further looks into account, in the order of their moments."""
-    for look in looks:
-        state = _after(state, look)
+    for inspection in inspections:
+        state = _after(state, inspection)
     return state
 
 
-#: Flaws whose begin and end are worth a closer look: the others last for minutes.
+#: Flaws whose begin and end are worth a closer inspection: the others last for minutes.
 _EXACT: Final = {Flaw.BLACK, Flaw.FROZEN, Flaw.SILENT}
 
 
-def changed(state: Watched, look: Look) -> bool:
+def changed(state: Watched, inspection: Inspection) -> bool:
     """Whether a flaw begins or ends between the last look and this one."""
-    differing = _after(state, look).since.keys() ^ state.since.keys()
+    differing = _after(state, inspection).since.keys() ^ state.since.keys()
     return state.last is not None and bool(differing & _EXACT)
 
 
-def _after(state: Watched, look: Look) -> Watched:
+def _after(state: Watched, inspection: Inspection) -> Watched:
     last = state.last
     since = {
         flaw: state.since.get(flaw, begun)
-        for flaw, begun in (_sound(look) | _picture(state, look)).items()
+        for flaw, begun in (_sound(inspection) | _picture(state, inspection)).items()
     }
     gone = {
-        flaw: (state.since[flaw], _end(state, look, flaw))
+        flaw: (state.since[flaw], _end(state, inspection, flaw))
         for flaw in state.since.keys() - since.keys()
     }
     before = None if last is None else last.at
-    return replace(state, last=look, before=before, since=since, over={**state.over, **gone})
+    return replace(
+        state, last=inspection, before=before, since=since, over={**state.over, **gone}
+    )
 
 
-def _end(state: Watched, look: Look, flaw: Flaw) -> float:
+def _end(state: Watched, inspection: Inspection, flaw: Flaw) -> float:
     """When a flaw ended that this look does not show any more."""
-    heard = [number for number, level in enumerate(look.levels) if level > SILENT_DB]
-    if flaw is Flaw.SILENT and heard:
-        return look.at + heard[0] / 2
-    return look.at if state.last is None else (state.last.at + look.at) / 2
+    audible = [number for number, level in enumerate(inspection.levels) if level > SILENT_DB]
+    if flaw is Flaw.SILENT and audible:
+        return inspection.at + audible[0] / 2
+    return inspection.at if state.last is None else (state.last.at + inspection.at) / 2
 
 
-def _picture(state: Watched, look: Look) -> dict[Flaw, float]:
+def _picture(state: Watched, inspection: Inspection) -> dict[Flaw, float]:
     """The flaws of the picture, and since when if they are new."""
     flaws: dict[Flaw, float] = {}
     last = state.last
-    if not look.luma:
+    if not inspection.luma:
         return flaws
-    if is_black(look.luma):
-        flaws[Flaw.BLACK] = look.at if last is None else (last.at + look.at) / 2
-    elif last is not None and is_same(last.luma, look.luma):
+    if is_black(inspection.luma):
+        flaws[Flaw.BLACK] = inspection.at if last is None else (last.at + inspection.at) / 2
+    elif last is not None and is_same(last.luma, inspection.luma):
         flaws[Flaw.FROZEN] = last.at if state.before is None else (state.before + last.at) / 2
     return flaws
 
 
-def _sound(look: Look) -> dict[Flaw, float]:
+def _sound(inspection: Inspection) -> dict[Flaw, float]:
     """The flaws of the sound, and since when if they are new."""
-    levels = look.levels
+    levels = inspection.levels
     if not levels:
         return {}
     loud = [number for number, level in enumerate(levels) if level > SILENT_DB]
     silent_from = loud[-1] + 1 if loud else 0
     if silent_from < len(levels):
         # It has become silent within this segment.
-        return {Flaw.SILENT: look.at + silent_from / 2}
+        return {Flaw.SILENT: inspection.at + silent_from / 2}
     mean = 10 * log10(sum(10 ** (level / 10) for level in levels) / len(levels))
     if mean < QUIET_DB:
-        return {Flaw.QUIET: look.at}
-    return {Flaw.LOUD: look.at} if mean > LOUD_DB else {}
+        return {Flaw.QUIET: inspection.at}
+    return {Flaw.LOUD: inspection.at} if mean > LOUD_DB else {}
 
 
 def is_black(luma: bytes) -> bool:

@@ -58,7 +58,7 @@ class Engine(Protocol):
     def air(self) -> Path | None:
         """The folder of its HLS window, if its air should be looked at."""
 
-    def take_look(self, watched: Watched) -> None:
+    def take_inspected(self, watched: Watched) -> None:
         """Take what a look at its air has shown."""
 
     def snapshot(self) -> Snapshot:

@@ -227,7 +227,7 @@ class Snapshot:
     #: What a second node is to play; None: unknown.
     place: Place | None = None
     #: Until when the air was looked at, in seconds since the epoch; None: not yet.
-    looked_at: float | None = None
+    inspected_at: float | None = None
     #: The flaws of picture and sound that it has, and since when.
     flaws: Mapping[Flaw, float] = field(default_factory=dict)
 

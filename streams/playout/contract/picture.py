@@ -18,7 +18,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Inspection:
     """One segment as decoded."""
 
     at: float

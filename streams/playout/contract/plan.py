@@ -89,7 +89,7 @@ class Assignment:
     released_by: str = ""
     #: Another node owns the channel: this one plays the same and sends other outputs.
     second: bool = False
-    #: What the owner plays, for a second node; None: nothing was heard of it lately.
+    #: What the owner plays, for a second node; None: nothing was audible of it lately.
     owner_place: Place | None = None
     # State left by an earlier supervisor; times are seconds since the epoch.
     #: When the channel was last measured; None: never in this run.

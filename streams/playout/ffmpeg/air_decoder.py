@@ -4,10 +4,10 @@
 
 Reads a request from each line, writes an answer in a line, and ends when its input does.
 
-A request is {"look": [path, ...]} or {"still": path, "width": pixels}. The answer to the first
-has for each path its picture as base64 (brightness, 32 x 18 pixels) and the levels of its half
-seconds of audio in dBFS (RMS), or null where it can't be decoded. The answer to the second is
-a JPEG as base64, or null.
+A request is {"inspect": [path, ...]} or {"still": path, "width": pixels}. The answer to the
+first has for each path, or null where it can't be decoded: its picture as base64 (brightness,
+32 x 18 pixels), and the levels of its half seconds of audio in dBFS (RMS). The answer to the
+second is a JPEG as base64, or null.
 
 It imports nothing of streamsite, and Django least of all: it has to stay small.
 """
@@ -40,7 +40,7 @@ LEAST_S: Final = 0.25
 OPTIONS: Final = {"analyzeduration": "100000", "probesize": "200000", "fpsprobesize": "0"}
 
 
-def look(path: str) -> tuple[str, list[float]] | None:
+def inspect(path: str) -> tuple[str, list[float]] | None:
     """Return picture and levels of a segment; None if it can't be decoded."""
     try:
         with av.open(path, format="mpegts", options=OPTIONS) as segment:
@@ -131,8 +131,8 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         answer = (
-            [look(path) for path in request["look"]]
-            if "look" in request
+            [inspect(path) for path in request["inspect"]]
+            if "inspect" in request
             else still(request["still"], request["width"])
         )
         sys.stdout.write(json.dumps(answer) + "\n")

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import structlog
 
-from streams.playout.contract.picture import Look, Segment
+from streams.playout.contract.picture import Inspection, Segment
 from streams.playout.ffmpeg import air_decoder
 from streams.playout.ffmpeg.process import INHERITED
 
@@ -38,22 +38,24 @@ class AirDecoder:
         self._process: subprocess.Popen[bytes] | None = None
         self._over = False
 
-    def look(self, segments: Sequence[Segment]) -> list[Look | None]:
+    def inspect(self, segments: Sequence[Segment]) -> list[Inspection | None]:
         """Return a look at each segment, in their order. None: it can't be decoded.
 
         Raises `DecoderError`.
         """
         if not segments:
             return []
-        answer = self._ask({"look": [str(segment.path) for segment in segments]})
+        answer = self._query({"inspect": [str(segment.path) for segment in segments]})
         return [
-            None if one is None else Look(segment.at, base64.b64decode(one[0]), tuple(one[1]))
+            None
+            if one is None
+            else Inspection(segment.at, base64.b64decode(one[0]), tuple(one[1]))
             for segment, one in zip(segments, answer, strict=True)
         ]
 
     def still(self, path: Path, width: int) -> bytes | None:
         """Return the first picture of a segment as a JPEG. Raises `DecoderError`."""
-        answer = self._ask({"still": str(path), "width": width})
+        answer = self._query({"still": str(path), "width": width})
         return None if answer is None else base64.b64decode(answer)
 
     def close(self) -> None:
@@ -71,7 +73,7 @@ class AirDecoder:
                 if pipe is not None:
                     pipe.close()
 
-    def _ask(self, request: dict[str, Any]) -> Any:
+    def _query(self, request: dict[str, Any]) -> Any:
         try:
             process = self._started()
             line = self._answer(process, json.dumps(request).encode() + b"\n")

@@ -51,7 +51,7 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Row:
     family: int
     identity: bytes
     inode: int
@@ -63,22 +63,22 @@ class Connections:
 
     def __init__(self) -> None:
         #: By pid: family, identity and inode of its socket.
-        self._known: dict[int, tuple[int, bytes, int]] = {}
+        self._sockets: dict[int, tuple[int, bytes, int]] = {}
 
     def of(self, pid: int) -> Connection | None:
         """Return the connection that has taken most; None: it has none, or it is unknown."""
         try:
-            if pid in self._known:
-                family, identity, inode = self._known[pid]
-                found = next(iter(_ask(family, identity)), None)
-                if found is not None and found.inode == inode:
-                    return found.connection
-                del self._known[pid]
+            if pid in self._sockets:
+                family, identity, inode = self._sockets[pid]
+                rows = next(iter(_query(family, identity)), None)
+                if rows is not None and rows.inode == inode:
+                    return rows.connection
+                del self._sockets[pid]
             inodes = _inodes(pid)
             mine = [
                 one
                 for family in (socket.AF_INET, socket.AF_INET6)
-                for one in _ask(family)
+                for one in _query(family)
                 if one.inode in inodes
             ]
         except (OSError, struct.error):
@@ -87,11 +87,11 @@ class Connections:
         if not mine:
             return None
         best = max(mine, key=lambda one: one.connection.acked + one.connection.queued)
-        self._known[pid] = best.family, best.identity, best.inode
+        self._sockets[pid] = best.family, best.identity, best.inode
         return best.connection
 
     def forget(self, pid: int) -> None:
-        self._known.pop(pid, None)
+        self._sockets.pop(pid, None)
 
 
 def _inodes(pid: int) -> set[int]:
@@ -105,7 +105,7 @@ def _inodes(pid: int) -> set[int]:
     return inodes
 
 
-def _ask(family: int, identity: bytes = _ANY) -> list[_Found]:
+def _query(family: int, identity: bytes = _ANY) -> list[_Row]:
     """Return the TCP connections of a family, or the one with that identity."""
     exact = identity is not _ANY
     states = 1 << _ESTABLISHED | 1 << _CLOSE_WAIT
@@ -116,15 +116,15 @@ def _ask(family: int, identity: bytes = _ANY) -> list[_Found]:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as netlink:
         netlink.settimeout(TIMEOUT_S)
         netlink.sendto(message, (0, 0))
-        found: list[_Found] = []
+        rows: list[_Row] = []
         while True:
             for kind, payload in _messages(netlink.recv(MESSAGE_BYTES)):
                 if kind in {_DONE, _ERROR}:
                     # An error: there is no such connection any more.
-                    return found
-                found += _parsed(payload)
+                    return rows
+                rows += _parsed(payload)
                 if exact:
-                    return found
+                    return rows
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -135,7 +135,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += max(_HEADER.size, (length + 3) & ~3)
 
 
-def _parsed(payload: bytes) -> Iterator[_Found]:
+def _parsed(payload: bytes) -> Iterator[_Row]:
     family, _, _, _, identity, _, _, queued, _, inode = _ANSWER.unpack_from(payload)
     at = _ANSWER.size
     while at + _ATTRIBUTE.size <= len(payload):
@@ -144,5 +144,5 @@ def _parsed(payload: bytes) -> Iterator[_Found]:
         if kind == _INET_DIAG_INFO and len(info) >= _ACKED.size:
             sent, resent = _SENT.unpack_from(info) if len(info) >= _SENT.size else (0, 0)
             connection = Connection(_ACKED.unpack_from(info)[0], queued, sent, resent)
-            yield _Found(family, identity, inode, connection)
+            yield _Row(family, identity, inode, connection)
         at += max(_ATTRIBUTE.size, (length + 3) & ~3)

@@ -113,8 +113,8 @@ class Supervisor:
         self._faults: dict[int, str] = {}
         self.fence = Fence(tools.run_dir)
         self._watch_air = AirWatch()
-        self._looking: Future[dict[int, Watched]] | None = None
-        self._looked = 0.0
+        self._inspecting: Future[dict[int, Watched]] | None = None
+        self._inspected = 0.0
         self._keeper = Keeper(self._watch_air.decoder, tools.evidence_dir)
         self._opened: list[IncidentOpened] = []
         self._keeping: list[Future[Evidence | None]] = []
@@ -146,7 +146,7 @@ class Supervisor:
                     if exchange is not None and exchange.done():
                         self._apply_exchange(exchange, sent, now, began)
                         exchange = None
-                    self._look(eyes, now)
+                    self._inspect(eyes, now)
                     changed = self._beat(now)
                     if exchange is None and (
                         now.mono >= due or self._wake_requested or changed
@@ -177,24 +177,24 @@ class Supervisor:
     def _now(self) -> Now:
         return Now.read(self.ledger.claims.wall_offset)
 
-    def _look(self, eyes: ThreadPoolExecutor, now: Now) -> None:
+    def _inspect(self, eyes: ThreadPoolExecutor, now: Now) -> None:
         """Have the air of all channels looked at, and pass on what was seen."""
-        looking = self._looking
-        if looking is not None and looking.done():
-            self._looking = None
-            if (error := looking.exception()) is not None:
+        inspecting = self._inspecting
+        if inspecting is not None and inspecting.done():
+            self._inspecting = None
+            if (error := inspecting.exception()) is not None:
                 # What viewers see is unknown until a look succeeds.
                 log.warning("air.not_watched", error=str(error))
             else:
-                for pk, watched in looking.result().items():
+                for pk, watched in inspecting.result().items():
                     if pk in self.channels:
-                        self.channels[pk].take_look(watched)
+                        self.channels[pk].take_inspected(watched)
         self._keep_evidence(eyes)
-        if self._looking is None and now.mono - self._looked >= self.policy.sample:
-            self._looked = now.mono
+        if self._inspecting is None and now.mono - self._inspected >= self.policy.sample:
+            self._inspected = now.mono
             folders = {pk: engine.air for pk, engine in self.channels.items()}
             present = {pk: folder for pk, folder in folders.items() if folder is not None}
-            self._looking = eyes.submit(self._watch_air.look, present)
+            self._inspecting = eyes.submit(self._watch_air.inspect, present)
 
     def _keep_evidence(self, eyes: ThreadPoolExecutor) -> None:
         """Keep what was on air around incidents, and pass on what was kept."""

@@ -20,43 +20,43 @@ class Acknowledged:
     """Collects looks at one connection."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[float, Connection]] = deque()
+        self._polls: deque[tuple[float, Connection]] = deque()
         self._advanced: float | None = None
 
     def add(self, connection: Connection | None, now: float) -> None:
         """Take a look into account. None: there is no connection, or it is unknown."""
         if connection is None:
-            self._looks.clear()
+            self._polls.clear()
             self._advanced = None
             return
-        before = self._looks[-1][1] if self._looks else None
+        before = self._polls[-1][1] if self._polls else None
         if before is None or connection.acked != before.acked or not connection.queued:
             self._advanced = now
         if before is not None and connection.acked < before.acked:
             # Another connection.
-            self._looks.clear()
-        self._looks.append((now, connection))
-        while now - self._looks[0][0] > SPAN_S:
-            self._looks.popleft()
+            self._polls.clear()
+        self._polls.append((now, connection))
+        while now - self._polls[0][0] > SPAN_S:
+            self._polls.popleft()
 
     def due(self, now: float) -> bool:
-        return not self._looks or now - self._looks[-1][0] >= POLL_S
+        return not self._polls or now - self._polls[-1][0] >= POLL_S
 
     def refused_since(self) -> float | None:
         """Since when nothing was acknowledged although there is something; None: it takes."""
-        if self._advanced is None or self._advanced == self._looks[-1][0]:
+        if self._advanced is None or self._advanced == self._polls[-1][0]:
             return None
         return self._advanced
 
     def taken(self) -> Taken | None:
         """Return the figures; None: unknown."""
-        if not self._looks:
+        if not self._polls:
             return None
-        end, last = self._looks[-1]
-        recent = next(one for one in self._looks if end - one[0] <= RATE_S)
+        end, last = self._polls[-1]
+        recent = next(one for one in self._polls if end - one[0] <= RATE_S)
         elapsed = end - recent[0]
         bitrate = round((last.acked - recent[1].acked) * 8 / elapsed) if elapsed else None
-        first = self._looks[0][1]
+        first = self._polls[0][1]
         sent = last.sent - first.sent
         resent = round(100 * (last.resent - first.resent) / sent, 2) if sent > 0 else None
         return Taken(bitrate, resent, last.queued)

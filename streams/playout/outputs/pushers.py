@@ -82,7 +82,7 @@ class Pushers:
         self.statuses[output] = Status()
         if plan is None or role.process.record.notes.get("edition") != plan.edition:
             self.statuses[output] = Status(running=True)
-            # It was started with a key that is no longer known.
+            # It was started with a key that is no longer acknowledged.
             role.secrets = None
             role.halt(now, self.policy.grace)
             return
@@ -135,10 +135,10 @@ class Pushers:
 
     def _taken(self, pk: int, role: MonitoredProcess, now: float) -> bool:
         """Whether the destination takes what FFmpeg has handed to the kernel."""
-        known = self.acknowledged.setdefault(pk, Acknowledged())
-        if known.due(now):
-            known.add(self._connections.of(role.process.pid), now)
-        return known.refused_since() is None
+        acknowledged = self.acknowledged.setdefault(pk, Acknowledged())
+        if acknowledged.due(now):
+            acknowledged.add(self._connections.of(role.process.pid), now)
+        return acknowledged.refused_since() is None
 
     def renew(self, pk: int, cause: str, now: float) -> None:
         """Start a new session of the output. `cause`: why, as a sentence."""
@@ -197,8 +197,8 @@ class Pushers:
         return None if lag is None else round(max(0.0, lag), 2)
 
     def taken(self, pk: int) -> Taken | None:
-        known = self.acknowledged.get(pk)
-        return None if known is None else known.taken()
+        acknowledged = self.acknowledged.get(pk)
+        return None if acknowledged is None else acknowledged.taken()
 
     def lag(self, now: float) -> float:
         """Seconds by which the slowest destination is behind the hub; 0 without any."""

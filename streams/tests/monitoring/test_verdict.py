@@ -19,7 +19,7 @@ WELL_SENTENCE = (
 )
 LATE = replace(WELL, late="Main sends at 0.60 of real time, 55 s behind.")
 SEEN = Ours(NOW - timedelta(seconds=4))
-BLACK = Ours(SEEN.looked_at, {Flaw.BLACK: NOW - timedelta(seconds=24)})
+BLACK = Ours(SEEN.inspected_at, {Flaw.BLACK: NOW - timedelta(seconds=24)})
 GOOD = Theirs("healthy", "YouTube receives it well.", NOW - timedelta(seconds=50))
 ENDED = Theirs("down", "YouTube has ended the broadcast.", NOW - timedelta(seconds=50))
 
@@ -76,6 +76,6 @@ def test_a_platform_without_an_account_is_unknown_but_spoils_no_verdict() -> Non
 def test_a_flaw_counts_when_it_lasts_and_is_not_ignored(
     flaw: Flaw, seconds: int, ignored: frozenset[Flaw], level: str
 ) -> None:
-    looked = NOW - timedelta(seconds=4)
-    ours = Ours(looked, {flaw: looked - timedelta(seconds=seconds)}, ignored)
+    inspected = NOW - timedelta(seconds=4)
+    ours = Ours(inspected, {flaw: inspected - timedelta(seconds=seconds)}, ignored)
     assert verdict.judge_ours(ours).level == level

@@ -7,7 +7,7 @@ import pytest
 from streams.playout.channel import remedies
 from streams.playout.channel.remedies import Past, Playing, Skip
 from streams.playout.contract.air_flaws import PATIENCE_S, Watched
-from streams.playout.contract.picture import Flaw, Look, Remedy
+from streams.playout.contract.picture import Flaw, Inspection, Remedy
 from streams.playout.contract.turn import FAILOVER, TAKEOVER, Turn
 from streams.programme.item import Item, Kind, Mode
 from streams.programme.model import BASE
@@ -18,7 +18,7 @@ SKIP = {Flaw.BLACK: Remedy.SKIP}
 
 
 def watched(flaw: Flaw = Flaw.BLACK, lasted: float = 60.0) -> Watched:
-    return Watched(Look(NOW, b"", ()), NOW - 2, {flaw: NOW - lasted})
+    return Watched(Inspection(NOW, b"", ()), NOW - 2, {flaw: NOW - lasted})
 
 
 def playing(
@@ -46,7 +46,7 @@ def playing(
         (watched(), SKIP, playing(rule=FAILOVER, kind=Kind.FILLER, stands_in=True), ""),
     ],
 )
-def test_an_item_is_skipped_if_the_rule_says_so(
+def test_an_item_is_skipped_by_the_rule(
     seen: Watched, orders: dict[Flaw, Remedy], what: Playing, expected: str
 ) -> None:
     _, done = remedies.skip(Past(), seen, orders, what, NOW)
@@ -62,7 +62,7 @@ def test_a_programme_that_is_black_as_a_whole_is_not_skipped_for_ever() -> None:
     past, texts, skips = Past(), [], 0
     for minute in range(60):
         now = NOW + 60 * minute
-        seen = Watched(Look(now, b"", ()), now - 2, {Flaw.BLACK: NOW - 60})
+        seen = Watched(Inspection(now, b"", ()), now - 2, {Flaw.BLACK: NOW - 60})
         item = Playing(playing().turn, now - 30)
         for _ in range(3):
             past, done = remedies.skip(past, seen, SKIP, item, now)
@@ -73,7 +73,7 @@ def test_a_programme_that_is_black_as_a_whole_is_not_skipped_for_ever() -> None:
     assert len(texts) == 60 - skips
     assert texts[0] == "Film is not skipped: 3 items were within an hour."
     later = NOW + 2 * remedies.HOUR_S
-    seen = Watched(Look(later, b"", ()), later - 2, {Flaw.BLACK: NOW})
+    seen = Watched(Inspection(later, b"", ()), later - 2, {Flaw.BLACK: NOW})
     _, done = remedies.skip(past, seen, SKIP, Playing(playing().turn, later - 30), later)
     assert isinstance(done, Skip)
 

@@ -30,17 +30,17 @@ def test_what_a_reader_does_not_read_is_not_acknowledged_for_long(
     connections, pid = Connections(), os.getpid()
     client.sendall(b"x" * 1000)
 
-    def known() -> Connection:
+    def connection() -> Connection:
         one = connections.of(pid)
         assert one is not None
         return one
 
-    until(lambda: not known().queued, 5, "the first bytes are acknowledged")
+    until(lambda: not connection().queued, 5, "the first bytes are acknowledged")
     written = 1000 + filled(client)
-    seen = [known()]
+    seen = [connection()]
 
     def stands() -> bool:
-        seen.append(known())
+        seen.append(connection())
         return seen[-1] == seen[-2]
 
     until(stands, 10, "the buffers of the reader are full")
@@ -50,7 +50,7 @@ def test_what_a_reader_does_not_read_is_not_acknowledged_for_long(
     got = 0
     while got < written:
         got += len(reader.recv(1 << 20))
-    until(lambda: not known().queued, 5, "everything is acknowledged")
+    until(lambda: not connection().queued, 5, "everything is acknowledged")
 
 
 def filled(client: socket.socket) -> int:

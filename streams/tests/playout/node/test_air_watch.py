@@ -18,7 +18,7 @@ from streams.playout.contract.air_flaws import (
     is_black,
     is_same,
 )
-from streams.playout.contract.picture import Flaw, Look
+from streams.playout.contract.picture import Flaw, Inspection
 from streams.playout.ffmpeg import hls_window
 from streams.playout.node.air_watch import AirWatch
 from streams.tests.bench.clips import run
@@ -34,8 +34,10 @@ def scene(number: int) -> bytes:
 
 
 def sequence(*parts: tuple[bytes, tuple[float, ...]], step: float = 2.0) -> Watched:
-    looks = [Look(BEGAN + step * n, luma, levels) for n, (luma, levels) in enumerate(parts)]
-    return advance(Watched(), looks)
+    inspections = [
+        Inspection(BEGAN + step * n, luma, levels) for n, (luma, levels) in enumerate(parts)
+    ]
+    return advance(Watched(), inspections)
 
 
 # ---- the rules -------------------------------------------------------------------------------
@@ -96,12 +98,12 @@ def test_what_can_t_be_seen_is_no_flaw() -> None:
     assert not sequence((b"", ()), (b"", ())).since
 
 
-def test_a_closer_look_is_taken_where_a_flaw_begins_or_ends() -> None:
+def test_more_is_inspected_where_a_flaw_begins_or_ends() -> None:
     state = sequence((scene(1), LOUD_ENOUGH))
-    assert not changed(Watched(), Look(BEGAN, DARK, LOUD_ENOUGH))
-    assert changed(state, Look(BEGAN + 10, DARK, LOUD_ENOUGH))
-    assert not changed(state, Look(BEGAN + 10, scene(2), LOUD_ENOUGH))
-    assert not changed(state, Look(BEGAN + 10, scene(2), (-55.0,) * 4))
+    assert not changed(Watched(), Inspection(BEGAN, DARK, LOUD_ENOUGH))
+    assert changed(state, Inspection(BEGAN + 10, DARK, LOUD_ENOUGH))
+    assert not changed(state, Inspection(BEGAN + 10, scene(2), LOUD_ENOUGH))
+    assert not changed(state, Inspection(BEGAN + 10, scene(2), (-55.0,) * 4))
 
 
 # ---- real segments ---------------------------------------------------------------------------
@@ -137,13 +139,13 @@ def windows(air: Path, folder: Path, step: int = 10) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_flaws_of_real_air_are_found_to_the_second(
+def test_flaws_of_real_air_are_dated_to_the_second(
     ffmpeg: str, air: Path, tmp_path: Path
 ) -> None:
     hls = tmp_path / "hls"
     hls.mkdir()
     with closing(AirWatch()) as watch:
-        seen = [watch.look({7: hls})[7] for _ in windows(air, hls)]
+        seen = [watch.inspect({7: hls})[7] for _ in windows(air, hls)]
     # The next look after 15 s shows it.
     assert {one.last.at - BEGAN for one in seen if one.last and one.lasts(Flaw.BLACK)} == {38}
     watched = seen[-1]
@@ -166,4 +168,4 @@ def test_a_segment_that_can_t_be_decoded_hides_no_other(
     (hls_window.listed(folders[2])[-1].path).unlink()
     (folders[3] / "live.m3u8").unlink()
     with closing(AirWatch()) as watch:
-        assert watch.look(folders).keys() == {1}
+        assert watch.inspect(folders).keys() == {1}

@@ -25,7 +25,7 @@ def test_an_hour_of_ordinary_material_raises_no_alarm(ffmpeg: str, tmp_path: Pat
     longest = dict.fromkeys(Flaw, 0.0)
     with closing(AirWatch()) as watch:
         for _ in ordinary.windows(material, hls, BEGAN, rounds=3):
-            seen = watch.look({1: hls})[1]
+            seen = watch.inspect({1: hls})[1]
             assert seen.last is not None
             for flaw, since in seen.since.items():
                 longest[flaw] = max(longest[flaw], seen.last.at - since)

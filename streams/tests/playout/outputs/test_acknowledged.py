@@ -9,16 +9,16 @@ from streams.playout.ffmpeg.connections import Connection
 from streams.playout.outputs.acknowledged import Acknowledged
 
 
-def looks(*seen: tuple[float, int, int] | None, every: float = 1.0) -> Acknowledged:
+def polled(*seen: tuple[float, int, int] | None, every: float = 1.0) -> Acknowledged:
     """Looks at a connection: acknowledged and queued bytes, and bytes sent again."""
-    known = Acknowledged()
+    taking = Acknowledged()
     for number, one in enumerate(seen):
         connection = None
         if one is not None:
             acked, queued, resent = (int(value) for value in one)
             connection = Connection(acked, queued, acked + resent, resent)
-        known.add(connection, 100 + number * every)
-    return known
+        taking.add(connection, 100 + number * every)
+    return taking
 
 
 @pytest.mark.parametrize(
@@ -39,18 +39,18 @@ def looks(*seen: tuple[float, int, int] | None, every: float = 1.0) -> Acknowled
 def test_a_destination_refuses_if_it_acknowledges_nothing_of_what_waits(
     seen: list[tuple[float, int, int] | None], since: float | None
 ) -> None:
-    assert looks(*seen).refused_since() == since
+    assert polled(*seen).refused_since() == since
 
 
 def test_the_figures_cover_the_last_seconds() -> None:
     # 1 MB/s, of which 2 % are sent again in the second half.
     seen = [(n * 1_000_000, 4000, max(0, n - 20) * 20_000) for n in range(41)]
-    assert looks(*seen).taken() == Taken(8_000_000, 1.32, 4000)
-    assert looks().taken() is None
-    assert looks((5, 5, 0)).taken() == Taken(None, None, 5)
+    assert polled(*seen).taken() == Taken(8_000_000, 1.32, 4000)
+    assert polled().taken() is None
+    assert polled((5, 5, 0)).taken() == Taken(None, None, 5)
 
 
 def test_another_connection_begins_anew() -> None:
-    known = looks((9_000_000, 100, 0), (9_500_000, 100, 0), (1000, 100, 0))
-    assert known.taken() == Taken(None, None, 100)
-    assert known.refused_since() is None
+    taking = polled((9_000_000, 100, 0), (9_500_000, 100, 0), (1000, 100, 0))
+    assert taking.taken() == Taken(None, None, 100)
+    assert taking.refused_since() is None

@@ -186,8 +186,8 @@ def test_a_stalled_destination_is_disconnected_ten_seconds_after_the_offer() -> 
     status, _ = state_machine.step(status, Offered(), 194, POLICY)
     assert state_machine.step(status, Ticked(), 192.9, POLICY)[1] == ()
     # Known before that, and lost since its data stopped.
-    status, known = state_machine.step(status, Ticked(), 193, POLICY)
-    assert known == (Lost(179, TAKES_NOTHING),)
+    status, actions = state_machine.step(status, Ticked(), 193, POLICY)
+    assert actions == (Lost(179, TAKES_NOTHING),)
     assert state_machine.step(status, Ticked(), 195, POLICY)[1] == ()
     assert state_machine.step(status, Ticked(), 195.1, POLICY)[1] == (Halt(),)
     # The same applies to one that never accepts anything.
