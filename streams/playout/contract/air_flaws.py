@@ -2,7 +2,7 @@
 
 One look in ten seconds shows whether anything changed. Where it did, looks at every segment
 between show when: pictures are compared at keyframes, which are two seconds apart, so a flaw
-begins and ends within a second of the moment that is reported.
+begins and ends within a second of it. Pictures of the segment in between say more (`exact`).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ SENTENCES: Final[Mapping[Flaw, str]] = {
 BLACK_MEAN: Final = 20
 BLACK_BRIGHTEST: Final = 32
 #: Differences of brightness between two decodings of one still: mean, and of any pixel.
-STILL_MEAN: Final = 0.25
-STILL_LARGEST: Final = 3
+STILL_MEAN: Final = 0.6
+STILL_LARGEST: Final = 4
 #: dBFS (RMS). Digital silence after AAC is below -90, a quiet room -60; programmes that are
 #: normalised to -14 LUFS have -20 on average, and whispers -45.
 SILENT_DB: Final = -65.0
@@ -106,6 +106,32 @@ def _end(state: Watched, inspection: Inspection, flaw: Flaw) -> float:
     if flaw is Flaw.SILENT and audible:
         return inspection.at + audible[0] / 2
     return inspection.at if state.last is None else (state.last.at + inspection.at) / 2
+
+
+#: Flaws of the picture whose begin and end more pictures can date.
+DATED: Final = (Flaw.BLACK, Flaw.FROZEN)
+
+
+def exact(
+    flaw: Flaw, pictures: Sequence[tuple[float, bytes]], reference: bytes, *, begins: bool
+) -> float | None:
+    """Return when the flaw begins or ends within a segment; None: not there.
+
+    Args:
+        flaw: One of `DATED`.
+        pictures: Moments and pictures of the segment, in their order.
+        reference: The picture that stands still.
+        begins: Whether it begins; otherwise it ends.
+    """
+    marks = [
+        is_black(luma) if flaw is Flaw.BLACK else is_same(luma, reference)
+        for _, luma in pictures
+    ]
+    # The last change in the wanted direction.
+    for number in range(len(marks) - 1, 0, -1):
+        if marks[number] is begins and marks[number - 1] is not begins:
+            return (pictures[number - 1][0] + pictures[number][0]) / 2
+    return None
 
 
 def _picture(state: Watched, inspection: Inspection) -> dict[Flaw, float]:

@@ -4,10 +4,11 @@
 
 Reads a request from each line, writes an answer in a line, and ends when its input does.
 
-A request is {"inspect": [path, ...]} or {"still": path, "width": pixels}. The answer to the
-first has for each path, or null where it can't be decoded: its picture as base64 (brightness,
-32 x 18 pixels), and the levels of its half seconds of audio in dBFS (RMS). The answer to the
-second is a JPEG as base64, or null.
+A request is {"inspect": [path, ...]}, {"pictures": path, "step": seconds} or {"still": path,
+"width": pixels}. The answer to the first has for each path, or null where it can't be decoded:
+its first picture as base64 (brightness, 32 x 18 pixels), and the levels of its half seconds of
+audio in dBFS (RMS). The answer to the second has a picture of that kind for each step. The
+answer to the third is a JPEG as base64, or null.
 
 It imports nothing of streamsite, and Django least of all: it has to stay small.
 """
@@ -51,13 +52,34 @@ def inspect(path: str) -> tuple[str, list[float]] | None:
                 if isinstance(frame, av.AudioFrame):
                     powers.add(frame)
                 elif not luma:
-                    small = frame.reformat(WIDTH, HEIGHT, "gray", interpolation="AREA")
-                    rows, size = bytes(small.planes[0]), small.planes[0].line_size
-                    luma = b"".join(rows[y * size : y * size + WIDTH] for y in range(HEIGHT))
+                    luma = _reduced(frame)
             return base64.b64encode(luma).decode(), powers.levels()
     except (FFmpegError, OSError, ValueError):
         # It was deleted meanwhile, or is damaged.
         return None
+
+
+def pictures(path: str, step: float) -> list[str]:
+    """Return a reduced picture for each `step` seconds of a segment; empty: it is damaged."""
+    reduced: list[str] = []
+    try:
+        with av.open(path, format="mpegts", options=OPTIONS) as segment:
+            stream = segment.streams.video[0]
+            stream.codec_context.thread_count = 1
+            began = None
+            for frame in segment.decode(stream):
+                began = frame.time if began is None else began
+                if frame.time - began >= len(reduced) * step - 0.001:
+                    reduced.append(base64.b64encode(_reduced(frame)).decode())
+    except (FFmpegError, OSError, ValueError, IndexError):
+        return []
+    return reduced
+
+
+def _reduced(frame: av.VideoFrame) -> bytes:
+    small = frame.reformat(WIDTH, HEIGHT, "gray", interpolation="AREA")
+    rows, size = bytes(small.planes[0]), small.planes[0].line_size
+    return b"".join(rows[y * size : y * size + WIDTH] for y in range(HEIGHT))
 
 
 def still(path: str, width: int) -> str | None:
@@ -130,11 +152,13 @@ class _Powers:
 def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
-        answer = (
-            [inspect(path) for path in request["inspect"]]
-            if "inspect" in request
-            else still(request["still"], request["width"])
-        )
+        answer: object
+        if "inspect" in request:
+            answer = [inspect(path) for path in request["inspect"]]
+        elif "pictures" in request:
+            answer = pictures(request["pictures"], request["step"])
+        else:
+            answer = still(request["still"], request["width"])
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 

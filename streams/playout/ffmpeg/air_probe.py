@@ -23,6 +23,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds for one answer; measured: 0.3 for the start and 0.011 for each segment.
 TIMEOUT_S: Final = 20.0
+#: Seconds between two pictures where a flaw begins or ends.
+STEP_S: Final = 0.25
 #: Bytes of an answer that are read at once.
 CHUNK: Final = 1 << 16
 
@@ -51,6 +53,14 @@ class AirDecoder:
             if one is None
             else Inspection(segment.at, base64.b64decode(one[0]), tuple(one[1]))
             for segment, one in zip(segments, answer, strict=True)
+        ]
+
+    def pictures(self, segment: Segment) -> list[tuple[float, bytes]]:
+        """Return moments and pictures within a segment. Raises `DecoderError`."""
+        answer = self._query({"pictures": str(segment.path), "step": STEP_S})
+        return [
+            (segment.at + number * STEP_S, base64.b64decode(one))
+            for number, one in enumerate(answer)
         ]
 
     def still(self, path: Path, width: int) -> bytes | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from streams.playout.contract.air_flaws import Watched, advance, changed
-from streams.playout.contract.picture import Inspection, Segment
+from streams.playout.contract.air_flaws import DATED, Watched, advance, changed, exact
+from streams.playout.contract.picture import Flaw, Inspection, Segment
 from streams.playout.ffmpeg import hls_window
 from streams.playout.ffmpeg.air_probe import AirDecoder
 
@@ -46,6 +47,34 @@ class AirWatch:
                 self._take(pk, segments, one)
         return dict(self._states)
 
+    def _dated(self, before: Watched, after: Watched, segments: list[Segment]) -> Watched:
+        """Date what has begun or ended by more pictures."""
+        since, over = dict(after.since), dict(after.over)
+        for flaw in DATED:
+            if flaw in since and flaw not in before.since:
+                since[flaw] = self._date(flaw, since[flaw], after, segments, begins=True)
+            if flaw in over and over[flaw] != before.over.get(flaw):
+                began, ended = over[flaw]
+                if flaw not in before.since:
+                    began = self._date(flaw, began, after, segments, begins=True)
+                over[flaw] = began, self._date(flaw, ended, before, segments, begins=False)
+        return replace(after, since=since, over=over)
+
+    def _date(
+        self, flaw: Flaw, at: float, state: Watched, segments: list[Segment], *, begins: bool
+    ) -> float:
+        """Return when the flaw began or ended, near `at`."""
+        between = [one for one in segments if one.at <= at < one.at + one.seconds]
+        if not between or state.last is None:
+            return at
+        # The next keyframe belongs to the next segment, and tells whether it changed just there.
+        later = [one for one in segments if one.at > between[0].at][:1]
+        pictures = [
+            one for segment in (*between, *later) for one in self.decoder.pictures(segment)
+        ]
+        dated = exact(flaw, pictures, state.last.luma, begins=begins)
+        return at if dated is None else dated
+
     def _is_news(self, pk: int, segment: Segment) -> bool:
         last = self._states.get(pk, Watched()).last
         return last is None or segment.at > last.at + segment.seconds / 2
@@ -60,7 +89,7 @@ class AirWatch:
             ]
             closer = self.decoder.inspect(between)
             seen = [one for one in closer if one is not None]
-            after = advance(earlier, [*seen, inspection])
+            after = self._dated(earlier, advance(earlier, [*seen, inspection]), segments)
         else:
             after = advance(state, [inspection])
         self._earlier[pk], self._states[pk] = state, after
