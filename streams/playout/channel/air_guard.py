@@ -49,11 +49,12 @@ class AirGuard:
         names[process.HUB] = "The preview"
         now = moment.now
         self.slow = self._pacing.sample(roles, names, now.mono)
-        self.incidents.pace(self.slow, now)
+        since = self._pacing.since
+        self.incidents.pace(self.slow, now, now.wall if since is None else now.at(since))
         if plan.late_remedy is Remedy.RENEW:
             for output in plan.outputs:
                 if role_name(output.pk) in self._pacing.late:
-                    self._past, due = remedies.renews(self._past, output.pk, now.wall)
+                    self._past, due = remedies.renews(self._past, output.pk, now.mono)
                     if due:
                         self.pushers.renew(output.pk, self.slow, now.mono)
         if self.watched is not None:
@@ -71,9 +72,9 @@ class AirGuard:
         )
         if slot is None or moment.clock is None:
             return
-        playing = Playing(slot.turn, moment.wall(slot.start))
+        playing = Playing(slot.turn, moment.clock.moment(slot.start))
         self._past, what = remedies.skip(
-            self._past, watched, plan.remedies, playing, moment.now.wall
+            self._past, watched, plan.remedies, playing, moment.now.mono
         )
         if isinstance(what, Skip):
             self.incidents.journal.log(moment.now, "channel", "warning", what.text)
@@ -84,7 +85,9 @@ class AirGuard:
     def inspected_at(self, now: Now) -> float | None:
         """When the air was last seen (since the epoch); None: that is too long ago."""
         last = None if self.watched is None else self.watched.last
-        return None if last is None or now.wall - last.at > INSPECTION_VALID_S else last.at
+        if last is None or now.mono - last.at > INSPECTION_VALID_S:
+            return None
+        return now.at(last.at)
 
     def late(self, output: int) -> str:
         """Why the output is late; empty: it is not, or that is not known yet."""
@@ -92,5 +95,6 @@ class AirGuard:
 
     def flaws(self, now: Now) -> dict[Flaw, float]:
         """Return the flaws that the air has now, and since when."""
-        seen = self.watched is not None and self.inspected_at(now) is not None
-        return dict(self.watched.since) if seen and self.watched is not None else {}
+        if self.watched is None or self.inspected_at(now) is None:
+            return {}
+        return {flaw: now.at(since) for flaw, since in self.watched.since.items()}

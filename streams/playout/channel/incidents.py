@@ -55,14 +55,17 @@ class Incidents:
         elif fault is not None:
             self.journal.close_incident("storage", now.wall)
 
-    def pace(self, slow: str, now: Now) -> None:
-        """Open or close the pace incident. `slow`: why it is slow; empty if it is not."""
+    def pace(self, slow: str, now: Now, since: float) -> None:
+        """Open or close the pace incident.
+
+        `slow`: why it is slow; empty if it is not. `since`: when that began (since the epoch).
+        """
         if not slow:
             self.journal.close_incident(PACE, now.wall)
             return
         if PACE not in self.journal.open:
             self.journal.log(now, "channel", "warning", slow)
-        self.journal.open_incident(PACE, slow, now.wall, severity="degraded")
+        self.journal.open_incident(PACE, slow, since, severity="degraded")
 
     def air(self, watched: Watched, ignored: frozenset[Flaw], title: str, now: Now) -> str:
         """Open or close the incidents of picture and sound. Return their causes.
@@ -74,7 +77,7 @@ class Incidents:
             counted = flaws - ignored
             lasting = [flaw for flaw in counted if watched.lasts(flaw)]
             if lasting:
-                since = watched.since[lasting[0]]
+                since = now.at(watched.since[lasting[0]])
                 self._flaw(subject, lasting[0], title, since, now)
                 causes.append(self.journal.open[subject] or SENTENCES[lasting[0]])
             elif not watched.since.keys() & counted:
@@ -95,10 +98,10 @@ class Incidents:
         """Close the incident. A flaw that came and went between two looks gets one as well."""
         reported = self._last_flaw.setdefault(subject, now.wall - PATIENCE_S[Flaw.BLACK])
         for flaw in flaws & watched.over.keys():
-            since, until = watched.over[flaw]
+            since, until = map(now.at, watched.over[flaw])
             if until - since >= PATIENCE_S[flaw] and since > reported:
                 self._flaw(subject, flaw, title, since, now)
-        ended = [watched.over[flaw][1] for flaw in flaws & watched.over.keys()]
+        ended = [now.at(watched.over[flaw][1]) for flaw in flaws & watched.over.keys()]
         self.journal.close_incident(subject, max(ended, default=now.wall))
 
     def outputs(

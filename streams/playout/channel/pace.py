@@ -91,6 +91,8 @@ class Pacing:
         self._behind: dict[str, deque[tuple[float, float]]] = {}
         #: Names of the processes that alone are late: neither machine nor hub are.
         self.late: frozenset[str] = frozenset()
+        #: When the first of them slowed down (monotonic); None: none has.
+        self.since: float | None = None
         #: By process name: what is wrong with each sender that is late.
         self.faults: dict[str, str] = {}
 
@@ -102,11 +104,14 @@ class Pacing:
         `names`: display names of the senders, by process name.
         """
         senders: dict[str, Sending] = {}
+        began: dict[str, float] = {}
         strain, seen = Strain(), {}
         for role in roles:
             pace = role.pace(now) if role.name in names else None
             if pace is not None:
                 late = self._late(role, now)
+                if (slowed := role.slowed_at()) is not None:
+                    began[role.name] = slowed
                 senders[role.name] = Sending(names[role.name], pace, role.lag() or 0.0, late)
             if (work := stall.work_of(role.process.pid)) is not None:
                 seen[role.process.pid] = now, work
@@ -114,6 +119,8 @@ class Pacing:
         self._before = seen
         self.faults = {n: sender.fault for n, sender in senders.items() if sender.fault}
         slow = frozenset(self.faults)
+        begun = [began[name] for name in slow if name in began]
+        self.since = min(begun, default=None)
         strained = strain.waited >= WAITED_SHARE or strain.busy >= BUSY_SHARE
         self.late = frozenset() if strained or process.HUB in slow else slow
         return judge(list(senders.values()), strain)

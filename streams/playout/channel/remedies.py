@@ -23,7 +23,7 @@ MAX_RENEWALS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Playing:
-    """What is on air, and since when (seconds since the epoch)."""
+    """What is on air, and since when. All times here are of the monotonic clock."""
 
     turn: Turn
     since: float
@@ -31,7 +31,7 @@ class Playing:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What was done within the last hour, in seconds since the epoch."""
+    """What was done within the last hour."""
 
     skips: tuple[float, ...] = ()
     #: When the turn began that was acted on last.

@@ -36,8 +36,11 @@ SENTENCES: Final[Mapping[Flaw, str]] = {
 BLACK_MEAN: Final = 20
 BLACK_BRIGHTEST: Final = 32
 #: Differences of brightness between two decodings of one still: mean, and of any pixel.
-STILL_MEAN: Final = 0.6
-STILL_LARGEST: Final = 4
+STILL_MEAN: Final = 0.25
+STILL_LARGEST: Final = 3
+#: The same where a still begins: an encoder needs some pictures to draw it well.
+DRAWN_MEAN: Final = 1.0
+DRAWN_LARGEST: Final = 6
 #: dBFS (RMS). Digital silence after AAC is below -90, a quiet room -60; programmes that are
 #: normalised to -14 LUFS have -20 on average, and whispers -45.
 SILENT_DB: Final = -65.0
@@ -124,7 +127,9 @@ def exact(
         begins: Whether it begins; otherwise it ends.
     """
     marks = [
-        is_black(luma) if flaw is Flaw.BLACK else is_same(luma, reference)
+        is_black(luma)
+        if flaw is Flaw.BLACK
+        else is_same(luma, reference, mean=DRAWN_MEAN, largest=DRAWN_LARGEST)
         for _, luma in pictures
     ]
     # The last change in the wanted direction.
@@ -167,8 +172,10 @@ def is_black(luma: bytes) -> bool:
     return max(luma) <= BLACK_BRIGHTEST and sum(luma) / len(luma) <= BLACK_MEAN
 
 
-def is_same(one: bytes, two: bytes) -> bool:
+def is_same(
+    one: bytes, two: bytes, *, mean: float = STILL_MEAN, largest: int = STILL_LARGEST
+) -> bool:
     if len(one) != len(two) or not one:
         return False
     differences = [abs(a - b) for a, b in zip(one, two, strict=True)]
-    return max(differences) <= STILL_LARGEST and sum(differences) / len(one) <= STILL_MEAN
+    return max(differences) <= largest and sum(differences) / len(one) <= mean

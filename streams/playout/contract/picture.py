@@ -10,7 +10,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of the air. `at`: seconds since the epoch at which its sending began."""
+    """A piece of the air. `at`: when its sending began (monotonic seconds)."""
 
     path: Path
     at: float

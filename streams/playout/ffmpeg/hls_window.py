@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -35,13 +36,23 @@ def seconds_behind(playlist: Path, wall: float, segments: int) -> float:
     return max(0.0, age) + sum(float(seconds) for seconds, _ in entries[-segments:])
 
 
-def listed(folder: Path) -> list[Segment]:
-    """Return the window's segments, the oldest first. Their moments follow from the last."""
+#: Seconds since the last segment, after which the window shows nothing of the present.
+MAX_AGE_S: Final = 60.0
+
+
+def listed(folder: Path, clock: Callable[[], float] = time.monotonic) -> list[Segment]:
+    """Return the window's segments, the oldest first. Their moments follow from the last.
+
+    Empty if there are none, or if the machine's clock was set since the last was written.
+    """
     playlist = folder / "live.m3u8"
     try:
-        at = playlist.stat().st_mtime
+        age = time.time() - playlist.stat().st_mtime
+        at = clock() - age
         entries = _SEGMENT.findall(playlist.read_text())
     except OSError:
+        return []
+    if not -1 <= age <= MAX_AGE_S:
         return []
     segments: list[Segment] = []
     for seconds, name in reversed(entries):

@@ -21,6 +21,8 @@ SECOND_SIGTERM_S: Final = 1.0
 REPORT_S: Final = 2.5
 #: Seconds over which the pace of a process is measured.
 PACE_SPAN_S: Final = 30.0
+#: Seconds by which a report of a healthy process may be late.
+STEADY_S: Final = 0.5
 #: Seconds over which a pusher's bit rate is measured.
 RATE_WINDOW_S: Final = 10.0
 
@@ -146,6 +148,16 @@ class MonitoredProcess:
         # missing.
         elapsed = max(self._reports[-1][0], now - REPORT_S) - began
         return (last - first) / elapsed if elapsed > PACE_SPAN_S / 2 else None
+
+    def slowed_at(self) -> float | None:
+        """When it began to fall behind, within the span of the pace; None: it has not."""
+        slowed = None
+        behind = [at - output for at, output in self._reports]
+        for number, (at, _) in enumerate(self._reports):
+            least = min(behind[: number + 1])
+            if behind[number] - least <= STEADY_S:
+                slowed = at
+        return slowed
 
     def lag(self) -> float | None:
         """Seconds that its output fell behind the wall clock since its first report."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from streams.playout.contract.air_flaws import DATED, Watched, advance, changed, exact
 from streams.playout.contract.picture import Flaw, Inspection, Segment
 from streams.playout.ffmpeg import hls_window
 from streams.playout.ffmpeg.air_probe import AirDecoder
+
+#: Seconds: where a flaw begins or ends is known to two seconds before pictures tell more.
+AROUND_S: Final = 3.0
 
 
 class AirWatch:
@@ -18,7 +23,8 @@ class AirWatch:
     Slow: `inspect` belongs into a thread of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.decoder = AirDecoder()
         #: What was seen up to the last inspection, and up to the one before it.
         self._states: dict[int, Watched] = {}
@@ -38,7 +44,8 @@ class AirWatch:
         windows = {
             pk: segments
             for pk, folder in folders.items()
-            if (segments := hls_window.listed(folder)) and self._is_news(pk, segments[-1])
+            if (segments := hls_window.listed(folder, self._clock))
+            and self._is_news(pk, segments[-1])
         }
         newest = [segments[-1] for segments in windows.values()]
         inspections = self.decoder.inspect(newest)
@@ -64,14 +71,10 @@ class AirWatch:
         self, flaw: Flaw, at: float, state: Watched, segments: list[Segment], *, begins: bool
     ) -> float:
         """Return when the flaw began or ended, near `at`."""
-        between = [one for one in segments if one.at <= at < one.at + one.seconds]
-        if not between or state.last is None:
+        if state.last is None:
             return at
-        # The next keyframe belongs to the next segment, and tells whether it changed just there.
-        later = [one for one in segments if one.at > between[0].at][:1]
-        pictures = [
-            one for segment in (*between, *later) for one in self.decoder.pictures(segment)
-        ]
+        around = [one for one in segments if abs(one.at + one.seconds / 2 - at) < AROUND_S]
+        pictures = [picture for one in around for picture in self.decoder.pictures(one)]
         dated = exact(flaw, pictures, state.last.luma, begins=begins)
         return at if dated is None else dated
 

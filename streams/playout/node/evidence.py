@@ -37,9 +37,12 @@ class Keeper:
     #: The folder of the files; None: only stills are kept.
     folder: Path | None
 
-    def take(self, incident: IncidentOpened, hls: Path) -> Evidence | None:
-        """Return what there is; None: nothing. `hls`: the channel's window."""
-        around = nearest(hls_window.listed(hls), incident.at)
+    def take(self, incident: IncidentOpened, at: float, hls: Path) -> Evidence | None:
+        """Return what there is; None: nothing.
+
+        `at`: when the incident began (monotonic). `hls`: the channel's window.
+        """
+        around = nearest(hls_window.listed(hls), at)
         if not around:
             return None
         try:

@@ -189,14 +189,14 @@ class Supervisor:
                 for pk, watched in inspecting.result().items():
                     if pk in self.channels:
                         self.channels[pk].take_inspected(watched)
-        self._keep_evidence(eyes)
+        self._keep_evidence(eyes, now)
         if self._inspecting is None and now.mono - self._inspected >= self.policy.sample:
             self._inspected = now.mono
             folders = {pk: engine.air for pk, engine in self.channels.items()}
             present = {pk: folder for pk, folder in folders.items() if folder is not None}
             self._inspecting = eyes.submit(self._watch_air.inspect, present)
 
-    def _keep_evidence(self, eyes: ThreadPoolExecutor) -> None:
+    def _keep_evidence(self, eyes: ThreadPoolExecutor, now: Now) -> None:
         """Keep what was on air around incidents, and pass on what was kept."""
         for done in [one for one in self._keeping if one.done()]:
             self._keeping.remove(done)
@@ -207,7 +207,8 @@ class Supervisor:
         opened, self._opened = self._opened, []
         for incident in opened[: max(0, MAX_EVIDENCE_WAITING - len(self._keeping))]:
             hls = process.channel_folder(self.tools.run_dir, incident.channel) / "hls"
-            self._keeping.append(eyes.submit(self._keeper.take, incident, hls))
+            at = now.mono - (now.wall - incident.at)
+            self._keeping.append(eyes.submit(self._keeper.take, incident, at, hls))
 
     def _keep_folder(self, wake_socket: wake.Socket) -> wake.Socket:
         """Recreate what somebody deleted from the run directory. Returns the wake socket."""

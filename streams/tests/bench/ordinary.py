@@ -109,7 +109,7 @@ def windows(
 ) -> Iterator[float]:
     """Show the material as a hub would: ten segments, and every `step` seconds new ones.
 
-    Yields the seconds shown so far.
+    Yields the moment at which that is the present.
     """
     text = (material / "all.m3u8").read_text()
     entries = re.findall(r"#EXTINF:([\d.]+),\n([^\n]+)\n", text)
@@ -126,5 +126,4 @@ def windows(
             due += step
             lines = "".join(f"#EXTINF:{length},\n{one}\n" for length, one in shown[-10:])
             (folder / "live.m3u8").write_text(f"#EXTM3U\n{lines}")
-            os.utime(folder / "live.m3u8", (began + at, began + at))
-            yield at
+            yield began + at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -51,7 +52,7 @@ def test_a_night_scene_is_not_black(luma: bytes, black: bool) -> None:
 
 @pytest.mark.parametrize(
     ("change", "same"),
-    [({}, True), ({5: 1}, True), ({5: 5}, False), (dict.fromkeys(range(400), 1), False)],
+    [({}, True), ({5: 1}, True), ({5: 4}, False), (dict.fromkeys(range(200), 1), False)],
 )
 def test_a_still_is_the_same_picture_but_for_its_compression(
     change: dict[int, int], same: bool
@@ -125,7 +126,7 @@ def air(ffmpeg: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def windows(air: Path, folder: Path, step: int = 10) -> Iterator[None]:
+def windows(air: Path, folder: Path, step: int = 10) -> Iterator[float]:
     """Show the air as a hub would: ten segments, one more every two seconds."""
     text = (air / "all.m3u8").read_text()
     entries = re.findall(r"#EXTINF:[^\n]*\n[^\n]+\n", text)
@@ -134,8 +135,8 @@ def windows(air: Path, folder: Path, step: int = 10) -> Iterator[None]:
     for shown in range(step // 2, len(entries) + 1, step // 2):
         playlist = folder / "live.m3u8"
         playlist.write_text("#EXTM3U\n" + "".join(entries[max(0, shown - 10) : shown]))
-        os.utime(playlist, (0, BEGAN + 2 * shown))
-        yield
+        os.utime(playlist, (time.time(), time.time()))
+        yield BEGAN + 2 * shown
 
 
 @pytest.mark.slow
@@ -144,10 +145,13 @@ def test_flaws_of_real_air_are_dated_to_the_second(
 ) -> None:
     hls = tmp_path / "hls"
     hls.mkdir()
-    with closing(AirWatch()) as watch:
-        seen = [watch.inspect({7: hls})[7] for _ in windows(air, hls)]
+    clock = [BEGAN]
+    with closing(AirWatch(lambda: clock[0])) as watch:
+        seen = [watch.inspect({7: hls})[7] for clock[0] in windows(air, hls)]
     # The next look after 15 s shows it.
-    assert {one.last.at - BEGAN for one in seen if one.last and one.lasts(Flaw.BLACK)} == {38}
+    assert {
+        round(one.last.at - BEGAN) for one in seen if one.last and one.lasts(Flaw.BLACK)
+    } == {38}
     watched = seen[-1]
     black, silent = watched.over[Flaw.BLACK], watched.over[Flaw.SILENT]
     assert (black[0] - BEGAN, black[1] - BEGAN) == pytest.approx((21.0, 45.0), abs=0.3)

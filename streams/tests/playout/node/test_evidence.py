@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -57,8 +58,11 @@ def hls(ffmpeg: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("-c:a", "aac", "-f", "hls", "-hls_time", "2", "-hls_list_size", "0"),
         *("-hls_segment_filename", str(folder / "a-%03d.ts"), str(folder / "live.m3u8")),
     )
-    os.utime(folder / "live.m3u8", (AT + 20, AT + 20))
     return folder
+
+
+def ago(seconds: float) -> float:
+    return time.monotonic() - seconds
 
 
 def opened(subject: str) -> IncidentOpened:
@@ -71,7 +75,7 @@ def test_a_still_and_ten_seconds_are_kept(
     hls: Path, tmp_path: Path, subject: str, *, clip: bool
 ) -> None:
     with closing(AirDecoder()) as decoder:
-        kept = Keeper(decoder, tmp_path / "kept").take(opened(subject), hls)
+        kept = Keeper(decoder, tmp_path / "kept").take(opened(subject), ago(10), hls)
     assert kept is not None
     with av.open(BytesIO(kept.still), "r", format="mjpeg") as still:
         (frame,) = still.decode(video=0)
@@ -93,7 +97,9 @@ def test_evidence_that_can_t_be_kept_costs_nothing_else(hls: Path, tmp_path: Pat
     file_in_the_way = tmp_path / "kept"
     file_in_the_way.touch()
     with closing(AirDecoder()) as decoder:
-        assert Keeper(decoder, file_in_the_way).take(opened("picture"), damaged) is None
-        assert Keeper(decoder, None).take(opened("picture"), tmp_path / "gone") is None
+        assert (
+            Keeper(decoder, file_in_the_way).take(opened("picture"), ago(10), damaged) is None
+        )
+        assert Keeper(decoder, None).take(opened("picture"), ago(10), tmp_path / "gone") is None
         # The decoder lives on.
-        assert Keeper(decoder, None).take(opened("picture"), hls) is not None
+        assert Keeper(decoder, None).take(opened("picture"), ago(10), hls) is not None
