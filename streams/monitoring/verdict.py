@@ -34,7 +34,7 @@ _ORDER: Final = (Level.HEALTHY, Level.UNKNOWN, Level.DEGRADED, Level.DOWN)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Measured:
     """One measurement, judged. `sentence` has the figures that led to it."""
 
     level: Level
@@ -47,9 +47,9 @@ class Verdict:
 
     level: Level
     sentence: str
-    sent: Part
-    ours: Part
-    theirs: Part
+    sent: Measured
+    ours: Measured
+    theirs: Measured
 
     @property
     def label(self) -> str:
@@ -92,7 +92,9 @@ class Theirs:
     checked_at: datetime | None
 
 
-NO_ACCOUNT: Final = Part(Level.UNKNOWN, "The platform is not asked: no account is connected.")
+NO_ACCOUNT: Final = Measured(
+    Level.UNKNOWN, "The platform is not asked: no account is connected."
+)
 
 
 def judge(sent: Sent, ours: Ours, theirs: Theirs | None, now: datetime) -> Verdict:
@@ -104,23 +106,23 @@ def judge(sent: Sent, ours: Ours, theirs: Theirs | None, now: datetime) -> Verdi
     return Verdict(worst.level, worst.sentence, *parts)
 
 
-def judge_sent(sent: Sent) -> Part:
+def judge_sent(sent: Sent) -> Measured:
     match sent.state:
         case OutputAir.ON_AIR:
             return _judge_sending(sent)
         case OutputAir.RETRYING | OutputAir.FAILING | OutputAir.GIVEN_UP:
-            return Part(Level.DOWN, sent.cause or "It is not sent.")
+            return Measured(Level.DOWN, sent.cause or "It is not sent.")
         case OutputAir.ROLLING:
-            return Part(Level.UNKNOWN, "A new session begins.")
+            return Measured(Level.UNKNOWN, "A new session begins.")
         case OutputAir.CONNECTING:
-            return Part(Level.UNKNOWN, "It connects.")
+            return Measured(Level.UNKNOWN, "It connects.")
         case OutputAir.OFF:
-            return Part(Level.UNKNOWN, "It is off.")
+            return Measured(Level.UNKNOWN, "It is off.")
         case _:
-            return Part(Level.UNKNOWN, "It was not measured.")
+            return Measured(Level.UNKNOWN, "It was not measured.")
 
 
-def _judge_sending(sent: Sent) -> Part:
+def _judge_sending(sent: Sent) -> Measured:
     figures = [f"{formatting.bitrate(sent.bitrate)} sent"]
     if sent.acknowledged is not None:
         figures.append(f"{formatting.bitrate(sent.acknowledged)} acknowledged")
@@ -134,13 +136,13 @@ def _judge_sending(sent: Sent) -> Part:
         figures.append(f"speed {sent.speed:.2f}")
     listed = f"{', '.join(figures)}."
     if sent.late:
-        return Part(Level.DEGRADED, f"{sent.late} {listed}")
-    return Part(Level.HEALTHY, listed)
+        return Measured(Level.DEGRADED, f"{sent.late} {listed}")
+    return Measured(Level.HEALTHY, listed)
 
 
-def judge_ours(ours: Ours) -> Part:
+def judge_ours(ours: Ours) -> Measured:
     if ours.inspected_at is None:
-        return Part(Level.UNKNOWN, "Picture and sound were not looked at.")
+        return Measured(Level.UNKNOWN, "Picture and sound were not looked at.")
     lasting = [
         f"{SENTENCES[flaw][:-1]} since {since:%H:%M:%S} UTC."
         for flaw, since in ours.flaws.items()
@@ -148,16 +150,16 @@ def judge_ours(ours: Ours) -> Part:
         and (ours.inspected_at - since).total_seconds() >= PATIENCE_S[flaw]
     ]
     if lasting:
-        return Part(Level.DEGRADED, " ".join(lasting))
-    return Part(Level.HEALTHY, "Picture and sound are there.")
+        return Measured(Level.DEGRADED, " ".join(lasting))
+    return Measured(Level.HEALTHY, "Picture and sound are there.")
 
 
-def judge_theirs(theirs: Theirs | None, now: datetime) -> Part:
+def judge_theirs(theirs: Theirs | None, now: datetime) -> Measured:
     if theirs is None:
         return NO_ACCOUNT
     if theirs.checked_at is None:
-        return Part(Level.UNKNOWN, "The platform was not asked yet.")
+        return Measured(Level.UNKNOWN, "The platform was not asked yet.")
     if now - theirs.checked_at > THEIRS_VALID:
         text = f"The platform has not answered since {theirs.checked_at:%H:%M:%S} UTC."
-        return Part(Level.UNKNOWN, text)
-    return Part(Level(theirs.level), theirs.sentence)
+        return Measured(Level.UNKNOWN, text)
+    return Measured(Level(theirs.level), theirs.sentence)

@@ -127,8 +127,9 @@ def lasting(
     channel: Channel, expected: Expected, *, until_s: float = 30.0
 ) -> Generator[None, None, Seen]:
     """Wait for the incident; what was shown while it was open."""
-    yield from wait(lambda: incident(channel, expected.subject), 200)
-    seen = Seen()
+    row = yield from wait(lambda: incident(channel, expected.subject), 200)
+    # It may be over already.
+    seen = Seen({level(channel)}, [] if row is None else [row.cause])
     ends = time.monotonic() + until_s
     while time.monotonic() < ends:
         row = incident(channel, expected.subject)
@@ -351,7 +352,7 @@ def _drilled(folder: Path, stack: ExitStack, names: tuple[str, ...]) -> int:
     outcomes = _together({name: DRILLS[name](stage) for name in names})
     faults = 0
     for name, outcome in outcomes.items():
-        complaint = told(stage, name, outcome)
+        complaint = judged(stage, name, outcome)
         faults += bool(complaint)
         print(f"{name}: {complaint or 'as expected'}", flush=True)
     print(f"{faults} of {len(outcomes)} faults were not reported as expected")
@@ -375,7 +376,7 @@ def _together(drills: dict[str, Drill]) -> dict[str, Outcome]:
     return outcomes
 
 
-def told(stage: Stage, name: str, outcome: Outcome) -> str:
+def judged(stage: Stage, name: str, outcome: Outcome) -> str:
     """Print what was reported. Return what was not as expected; empty: everything was."""
     from streams.models import Channel
 

@@ -21,17 +21,22 @@ class Acknowledged:
 
     def __init__(self) -> None:
         self._polls: deque[tuple[float, Connection]] = deque()
-        self._advanced: float | None = None
+        #: Since when nothing was acknowledged, at the last look; None: something was.
+        self._refused: float | None = None
 
     def add(self, connection: Connection | None, now: float) -> None:
         """Take a look into account. None: there is no connection, or it is unknown."""
         if connection is None:
             self._polls.clear()
-            self._advanced = None
+            self._refused = None
             return
-        before = self._polls[-1][1] if self._polls else None
+        at, before = self._polls[-1] if self._polls else (now, None)
         if before is None or connection.acked != before.acked or not connection.queued:
-            self._advanced = now
+            self._refused = None
+        elif self._refused is None:
+            # Its last byte was taken between the two looks before this one.
+            earlier = self._polls[-2][0] if len(self._polls) > 1 else at
+            self._refused = (earlier + at) / 2
         if before is not None and connection.acked < before.acked:
             # Another connection.
             self._polls.clear()
@@ -44,9 +49,7 @@ class Acknowledged:
 
     def refused_since(self) -> float | None:
         """Since when nothing was acknowledged although there is something; None: it takes."""
-        if self._advanced is None or self._advanced == self._polls[-1][0]:
-            return None
-        return self._advanced
+        return self._refused
 
     def taken(self) -> Taken | None:
         """Return the figures; None: unknown."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, assert_never
 
@@ -131,7 +132,15 @@ class Pushers:
         for pk in list(self.plans):
             if self._item_sent(pk, now) and self.is_free_to_end(pk, now):
                 self._step(pk, state_machine.ItemSent(), now)
+            self._date(pk)
             self._step(pk, state_machine.Ticked(), now)
+
+    def _date(self, pk: int) -> None:
+        """Data last moved when the destination took it, not when FFmpeg wrote it."""
+        acknowledged, status = self.acknowledged.get(pk), self.statuses[pk]
+        since = None if acknowledged is None else acknowledged.refused_since()
+        if since is not None and since < status.moved:
+            self.statuses[pk] = replace(status, moved=since)
 
     def _taken(self, pk: int, role: MonitoredProcess, now: float) -> bool:
         """Whether the destination takes what FFmpeg has handed to the kernel."""

@@ -51,6 +51,7 @@ class Relay:
             while not self._over:
                 client, _ = self._server.accept()
                 server = socket.create_connection(("127.0.0.1", self._target), 5)
+                server.settimeout(None)
                 for source, sink, waits in ((client, server, True), (server, client, False)):
                     threading.Thread(
                         target=self._pass,

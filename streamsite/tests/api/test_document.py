@@ -35,7 +35,7 @@ from media_library.models import (
     Tag,
 )
 from streams.ingest import keys as stream_keys
-from streams.models import AsRun, Broadcaster, Incident, LiveStream, Run
+from streams.models import AsRun, Broadcaster, Evidence, Incident, LiveStream, Run
 from streams.tests import rows
 from streamsite.api import keys
 from streamsite.api.permissions import KeyPermission
@@ -71,6 +71,8 @@ def document(django_db_reset_sequences: None, settings: Settings, tmp_path: Path
     settings.MEDIA_ROOT = settings.RUN_DIR = settings.DATA_DIR = tmp_path
     settings.STORAGES = dict(settings.STORAGES)
     settings.API_REQUESTS_PER_MINUTE = 1_000_000
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / "clip.ts").write_bytes(b"G" * 188)
     now = timezone.now()
     channel = rows.channel()
     rows.block(channel)
@@ -80,9 +82,10 @@ def document(django_db_reset_sequences: None, settings: Settings, tmp_path: Path
     for number in range(3):
         at = now + timedelta(seconds=number)
         AsRun.objects.create(run=run, title=f"{number}", started_at=at, ended_at=at)
-        Incident.objects.create(
+        incident = Incident.objects.create(
             channel=channel, subject=f"{number}", severity="lost", cause="x", opened_at=at
         )
+        Evidence.objects.create(incident=incident, still=b"JPEG", clip="clip.ts")
         Run.objects.create(channel=channel, started_at=at, ended_at=at)
         MediaItem.objects.create(key=f"{number}.mp4", title=f"{number}", etag="e")
         ada = Broadcaster.objects.create(name=f"Ada {number}", slug=f"ada{number}")

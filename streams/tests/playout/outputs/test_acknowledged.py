@@ -30,7 +30,7 @@ def polled(*seen: tuple[float, int, int] | None, every: float = 1.0) -> Acknowle
         # Nothing waits: there was nothing to take.
         ([(1000, 0, 0), (1000, 0, 0)], None),
         ([(1000, 500, 0), (1000, 900, 0), (1000, 1500, 0)], 100),
-        ([(1000, 500, 0), (1500, 900, 0), (1500, 1500, 0)], 101),
+        ([(1000, 500, 0), (1500, 900, 0), (1500, 1500, 0)], 100.5),
         ([(1000, 500, 0), (1000, 900, 0), (1001, 1500, 0)], None),
         # The connection is gone: its process will say why.
         ([(1000, 500, 0), (1000, 900, 0), None], None),
