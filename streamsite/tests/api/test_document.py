@@ -35,7 +35,7 @@ from media_library.models import (
     Tag,
 )
 from streams.ingest import keys as stream_keys
-from streams.models import AsRun, Broadcaster, Evidence, Incident, LiveStream, Run
+from streams.models import AsRun, Broadcaster, Drill, Evidence, Incident, LiveStream, Run
 from streams.tests import rows
 from streamsite.api import keys
 from streamsite.api.permissions import KeyPermission
@@ -85,6 +85,7 @@ def document(django_db_reset_sequences: None, settings: Settings, tmp_path: Path
         incident = Incident.objects.create(
             channel=channel, subject=f"{number}", severity="lost", cause="x", opened_at=at
         )
+        Drill.objects.create(channel=channel, node="here", status="done", created_at=at)
         Evidence.objects.create(incident=incident, still=b"JPEG", clip="clip.ts")
         Run.objects.create(channel=channel, started_at=at, ended_at=at)
         MediaItem.objects.create(key=f"{number}.mp4", title=f"{number}", etag="e")

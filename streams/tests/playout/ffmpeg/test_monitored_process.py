@@ -40,7 +40,7 @@ def report(role: MonitoredProcess, at: float, output_s: float) -> None:
     ("speed", "slow_from", "slowed"),
     [(1.0, 99, 30), (0.6, 12, 13), (0.9, 12, 17), (0.6, 0, 1)],
 )
-def test_the_moment_at_which_a_process_slowed_down_is_known(
+def test_the_moment_at_which_a_process_slowed_down_is_dated(
     role: MonitoredProcess, speed: float, slow_from: int, slowed: int
 ) -> None:
     output = 1.0
