@@ -21,6 +21,7 @@ from streams.models import Channel, Drill
 from streams.monitoring import nodes, warnings
 from streams.planning import forecast
 from streams.planning.database_clock import clock_ahead
+from streams.platforms import reports
 from streams.programme.due import due
 from streamsite.processes.task_queue import enqueue
 
@@ -158,6 +159,16 @@ def verify_ahead() -> str:
 def report_nodes() -> str:
     """Report nodes that were lost or are back, each once. Runs once a minute."""
     return nodes.report_lost(timezone.now() - timedelta(seconds=clock_ahead()))
+
+
+def check_platforms() -> str:
+    """Have the platforms asked what viewers get. Runs once a minute."""
+    return reports.enqueue_due()
+
+
+def check_account(account: int) -> str:
+    """Ask one account's platform. An account that stalls holds up no other."""
+    return reports.check(account)
 
 
 def run_drills(tries: int = 0) -> str:

@@ -3,13 +3,22 @@ from streams.models.drill import Drill
 from streams.models.history import AsRun, Evidence, Incident, LogLine, Run, Sample
 from streams.models.ingest import Broadcaster, IngestServer, LiveStream, StreamKey
 from streams.models.own_channels import visible
+from streams.models.platform import (
+    AccountState,
+    BroadcastRenewal,
+    PlatformAccount,
+    PlatformReport,
+    WatchDay,
+)
 from streams.models.programme import Block, OnAirHours, UpcomingProblem
 from streams.models.state import ChannelState, Node, OutputState
 from streams.models.takeover import Takeover, TakeoverRight
 
 __all__ = [
+    "AccountState",
     "AsRun",
     "Block",
+    "BroadcastRenewal",
     "Broadcaster",
     "Channel",
     "ChannelState",
@@ -23,11 +32,14 @@ __all__ = [
     "OnAirHours",
     "Output",
     "OutputState",
+    "PlatformAccount",
+    "PlatformReport",
     "Run",
     "Sample",
     "StreamKey",
     "Takeover",
     "TakeoverRight",
     "UpcomingProblem",
+    "WatchDay",
     "visible",
 ]

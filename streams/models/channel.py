@@ -28,6 +28,7 @@ from streams.outputs.platforms import (
     session_fault,
     typed_address_fault,
     typed_query_fault,
+    watch_url_fault,
 )
 from streams.playout.contract.picture import Remedy
 from streams.programme.model import Order as PlayOrder
@@ -395,6 +396,46 @@ class Output(OneLineText):
         "goes on when the node that plays the channel is lost. For a platform's backup ingest. "
         "Without another node, the node that plays the channel sends it.",
     )
+    account = models.ForeignKey(
+        "streams.PlatformAccount",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="outputs",
+        help_text="The platform is asked through it whether viewers see the stream.",
+    )
+    watch_url = models.CharField(
+        "address to look at",
+        max_length=500,
+        blank=True,
+        default="",
+        # Until its restart, the version before adds outputs without it.
+        db_default="",
+        help_text="The page or HLS address at which viewers watch it. It is shown to "
+        "everybody.",
+    )
+    title_template = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The platform's title. {channel}, {now} and {next} stand for the names. "
+        "Empty: the title stays.",
+    )
+    description_template = models.TextField(
+        max_length=4000,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="YouTube's description, in the same way. Empty: the description stays.",
+    )
+    category = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Twitch: the id of the category (game_id). Empty: it stays.",
+    )
     enabled = models.BooleanField(default=True)
 
     class Meta:
@@ -465,6 +506,10 @@ class Output(OneLineText):
             raise ValidationError({"url": fault})
         if fault := typed_query_fault(self.address, self.secret_query or Secret("")):
             raise ValidationError({"secret_query": fault})
+        if fault := watch_url_fault(self.watch_url):
+            raise ValidationError({"watch_url": fault})
+        if self.account is not None and (fault := self.account.fits(self)):
+            raise ValidationError(fault)
         if fault := session_fault(Platform(self.platform), self.roll_over_hours):
             # Not tied to a field: some forms with the platform do not have the hours.
             raise ValidationError(fault)

@@ -111,6 +111,8 @@ class Incident(models.Model):
 
     #: The subject of a drill's faults: what is lost during them is planned.
     DRILL: ClassVar = "drill"
+    #: What a platform says about an output: a job's, which no node opens or closes.
+    PLATFORM: ClassVar = "platform-"
 
     class Severity(models.TextChoices):
         DEGRADED = "degraded", "Degraded"

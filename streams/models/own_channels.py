@@ -10,6 +10,7 @@ from streams.models.channel import Channel, Output
 from streams.models.drill import Drill
 from streams.models.history import AsRun, Incident, LogLine, Run, Sample
 from streams.models.ingest import Broadcaster, LiveStream, StreamKey
+from streams.models.platform import PlatformAccount, WatchDay
 from streams.models.programme import Block, OnAirHours, UpcomingProblem
 from streams.models.takeover import Takeover, TakeoverRight
 from streamsite.accounts.limits import own_channels
@@ -31,6 +32,8 @@ CHANNEL_OF: Final[dict[type[Model], str]] = {
     LogLine: "channel",
     Takeover: "channel",
     TakeoverRight: "channel",
+    PlatformAccount: "channel",
+    WatchDay: "account__channel",
     Broadcaster: "takeover_rights__channel",
     StreamKey: "broadcaster__takeover_rights__channel",
     LiveStream: "broadcaster__takeover_rights__channel",

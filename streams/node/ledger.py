@@ -448,9 +448,9 @@ class NodeLedger:
                 open_rows.exclude(stream=None).values_list("stream_id", flat=True)
             )
             incidents = frozenset(
-                Incident.objects.filter(channel=channel, closed_at=None).values_list(
-                    "subject", flat=True
-                )
+                Incident.objects.filter(channel=channel, closed_at=None)
+                .exclude(subject__startswith=Incident.PLATFORM)
+                .values_list("subject", flat=True)
             )
         return Assignment(
             plan,

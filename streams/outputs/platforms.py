@@ -107,6 +107,8 @@ def secret_fault(key: Secret) -> str:
 SCHEMES: Final = ("rtmp", "rtmps", "srt")
 #: Parameters of an RTMP address that are not secret: YouTube's backup server has one.
 RTMP_SETTINGS: Final = frozenset({"backup"})
+#: Parameters of a viewers' page that name a video, and let nobody in.
+WATCH_PARAMETERS: Final = frozenset({"v", "channel", "list", "t", "id"})
 #: The name of an application, such as live, live2 or app, rather than a key.
 _APPLICATION: Final = re.compile(r"[a-z]{1,12}\d?")
 #: A host name, or an IPv4 or IPv6 address.
@@ -240,6 +242,29 @@ def typed_query_fault(address: str, query: Secret) -> str:
     named = [name for name in unsupported if name.isalpha() and given[name].strip("=")]
     allowed = f"no parameter {named[0]}" if named else "only parameters such as passphrase=…"
     return f"SRT knows {allowed}: write the passphrase as passphrase=…."
+
+
+def watch_url_fault(url: str) -> str:
+    """Return what is wrong with the address at which viewers watch, as a sentence."""
+    if not url:
+        return ""
+    if len(url) != len("".join(url.split())) or not url.isprintable():
+        return "The address holds a space, a line break or a control character."
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        return f"The address can't be read: {error}."
+    if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(parts.hostname or ""):
+        return "The address must begin with https:// or http://, and name a host."
+    if "@" in parts.netloc:
+        return "The address must not hold a name or password, because it is shown."
+    names = {pair.partition("=")[0].lower() for pair in parts.query.split("&") if pair}
+    if named := sorted(names - WATCH_PARAMETERS):
+        return (
+            f"The address must not hold secrets, because it is shown: leave out {named[0]}=…"
+        )
+    return ""
 
 
 def _rtmp_path_fault(parts: SplitResult, *, keyed: bool) -> str:

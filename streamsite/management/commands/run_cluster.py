@@ -35,6 +35,7 @@ SCHEDULES: Final = (
     ("sync library", "media_library.sync.runner.sync_on_schedule", 1),
     ("prepare playlists", "streams.tasks.prepare_playlists", 1),
     ("run drills", "streams.tasks.run_drills", 1),
+    ("check platforms", "streams.tasks.check_platforms", 1),
     ("report nodes", "streams.tasks.report_nodes", 1),
     ("verify ahead", "streams.tasks.verify_ahead", 15),
     ("send webhooks", "streamsite.webhooks.sender.send_due", 1),
@@ -52,6 +53,7 @@ TASKS: Final = frozenset(
         "media_library.tasks.prepare_next",
         "media_library.tasks.probe_item",
         "media_library.tasks.update_downloader",
+        "streams.tasks.check_account",
         "streams.tasks.make_samples",
     }
 )

@@ -1,0 +1,1 @@
+"""Asks the platforms, through accounts of the operator, what viewers get."""

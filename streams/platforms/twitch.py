@@ -1,0 +1,59 @@
+"""Twitch's Helix API: one account's calls, each with a bound."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from streams.platforms.answers import TwitchStream, rows
+from streams.platforms.transport import Deadline, PlatformError, call, decoded
+from streamsite.security.secret import Secret
+
+_HOST: Final = "api.twitch.tv"
+
+
+class Twitch:
+    def __init__(self, client_id: str, token: Secret, deadline: Deadline) -> None:
+        self._client_id = client_id
+        self._token = token
+        self._deadline = deadline
+
+    def user(self) -> tuple[str, str]:
+        """Return the id and the name of the account."""
+        found = self._listed("users")
+        if not found or not isinstance(found[0], dict):
+            raise PlatformError("Twitch names no user for this account.")
+        return str(found[0].get("id", ""))[:64], str(found[0].get("display_name", ""))[:120]
+
+    def stream(self, user: str) -> TwitchStream | None:
+        """Return the account's live stream; None: it is not live."""
+        found = rows(TwitchStream, self._listed("streams", user_id=user), _HOST)
+        return found[0] if found else None
+
+    def write(self, user: str, title: str, category: str) -> None:
+        """Write the channel's title and category; empty: it stays."""
+        body = {"title": title, "game_id": category}
+        self._call(
+            "PATCH",
+            f"channels?{urlencode({'broadcaster_id': user})}",
+            json.dumps({name: value for name, value in body.items() if value}),
+        )
+
+    def _listed(self, what: str, **parameters: str) -> list[Any]:
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        found = decoded(self._call("GET", what + query), _HOST).get("data")
+        if not isinstance(found, list):
+            raise PlatformError(f"{_HOST} answered with rows of another form.")
+        return found
+
+    def _call(self, method: str, path: str, body: str | None = None) -> bytes:
+        headers = {
+            "Authorization": f"Bearer {self._token.reveal()}",
+            "Client-Id": self._client_id,
+            "Accept": "application/json",
+        }
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        url = f"https://{_HOST}/helix/{path}"
+        return call(method, url, self._deadline, headers=headers, body=body)
