@@ -151,6 +151,12 @@ def open_of(account: PlatformAccount, stream: str) -> BroadcastRenewal | None:
     ).first()
 
 
+def successor(account: int | None, ended: str) -> str:
+    """Return the broadcast that was created in place of this one; empty: none was."""
+    rows = BroadcastRenewal.objects.filter(account=account, ended_id=ended, step=Step.LIVE)
+    return rows.values_list("broadcast_id", flat=True).first() or ""
+
+
 def advance(row: BroadcastRenewal, youtube: YouTube, stream: LiveStream) -> str:
     """Take steps until one has to wait. Return what is under way, as a sentence.
 

@@ -22,7 +22,15 @@ from streams.models import (
     PlatformAccount,
     PlatformReport,
 )
-from streams.platforms import connections, incidents, quota, verdicts, watch_hours, writing
+from streams.platforms import (
+    connections,
+    incidents,
+    quota,
+    renewal,
+    verdicts,
+    watch_hours,
+    writing,
+)
 from streams.platforms.answers import Broadcast, LiveStream, broadcast_of, stream_of
 from streams.platforms.connections import Pass
 from streams.platforms.transport import PlatformError
@@ -119,6 +127,8 @@ def _report(output: Output) -> PlatformReport | None:
 
 
 def _check(job: Pass, outputs: Sequence[Output]) -> str:
+    for output in outputs:
+        PlatformReport.objects.get_or_create(output=output)
     before = connections.spent(job)
     outcome = _asked(job, outputs)
     now = timezone.now()
@@ -204,7 +214,7 @@ def _look_further(
     pairs: dict[int, tuple[LiveStream | None, Broadcast | None]],
 ) -> None:
     """Find broadcasts that are not active: the last one of the output, or one to come."""
-    known = {one.pk: report.broadcast_id for one in unseen if (report := _report(one))}
+    known = {one.pk: _last(one) for one in unseen}
     ids = sorted({value for value in known.values() if value})
     last = {one.id: one for one in youtube.broadcasts_by_id(ids)} if ids else {}
     coming: list[Broadcast] | None = None
@@ -219,6 +229,13 @@ def _look_further(
         if coming is None:
             coming = youtube.broadcasts("upcoming")
         pairs[output.pk] = (stream, broadcast_of(stream.id, coming))
+
+
+def _last(output: Output) -> str:
+    """Return the last broadcast of the output, or the one that was created in its place."""
+    report = _report(output)
+    last = report.broadcast_id if report else ""
+    return renewal.successor(output.account_id, last) or last
 
 
 def _improved(youtube: YouTube, job: Pass, output: Output, found: Finding) -> Finding:
@@ -258,7 +275,6 @@ def _write(output: Output, found: Finding, now: datetime, due: datetime) -> None
         columns["stream_id"] = found.stream.id
     if found.broadcast is not None:
         columns["broadcast_id"] = found.broadcast.id
-    PlatformReport.objects.get_or_create(output=output)
     PlatformReport.objects.filter(pk=output.pk).update(**columns)
     sending = incidents.sending(output, now)
     kind = output.account.kind if output.account else ""

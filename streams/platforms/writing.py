@@ -89,7 +89,6 @@ def _may_title(output: Output) -> bool:
     """Take the right to write the title now: at most once in the interval."""
     now = timezone.now()
     free = Q(titled_at=None) | Q(titled_at__lt=now - TITLE_INTERVAL)
-    PlatformReport.objects.get_or_create(output=output)
     reports = PlatformReport.objects.filter(free, pk=output.pk)
     return bool(reports.update(titled_at=now))
 
