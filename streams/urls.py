@@ -2,7 +2,7 @@ from django.urls import path, re_path
 
 from streams import views
 from streams.control.commands import ORDERS
-from streams.views import calendar
+from streams.views import calendar, platforms
 from streams.views.metrics import metrics
 
 urlpatterns = [
@@ -22,6 +22,9 @@ urlpatterns = [
     re_path(
         rf"^channels/(?P<slug>[-\w]+)/(?P<verb>{'|'.join(ORDERS)})/$", views.order, name="order"
     ),
+    path("admin/platforms/<int:pk>/", platforms.connection, name="platform-connection"),
+    path("admin/platforms/back/", platforms.back, name="platform-back"),
+    path("admin/watch-hours/", platforms.watch_hours, name="watch-hours"),
     path("admin/live/", views.live_streams, name="live-streams"),
     path("admin/live/broadcasters/<int:pk>/mint/", views.mint_key, name="mint-key"),
     path("admin/live/keys/<int:pk>/revoke/", views.revoke_key, name="revoke-key"),

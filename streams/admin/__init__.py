@@ -1,3 +1,3 @@
-from streams.admin import accounts, blocks, channels, history, ingest, nodes
+from streams.admin import accounts, blocks, channels, history, ingest, nodes, platforms
 
-__all__ = ["accounts", "blocks", "channels", "history", "ingest", "nodes"]
+__all__ = ["accounts", "blocks", "channels", "history", "ingest", "nodes", "platforms"]

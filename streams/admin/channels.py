@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db import transaction
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -21,7 +22,14 @@ from media_library.views.csp import allow_storage
 from streams.admin.forms import ChannelForm, HoursForm, OutputForm
 from streams.admin.own_channels import OwnChannels
 from streams.control.on_air_schedule import outlooks, overrun
-from streams.models import Channel, OnAirHours, Output, TakeoverRight
+from streams.models import (
+    Channel,
+    OnAirHours,
+    Output,
+    PlatformAccount,
+    TakeoverRight,
+    visible,
+)
 from streams.monitoring.preflight import unverified
 from streams.monitoring.report import report
 from streams.templatetags.monitor import buttons
@@ -45,6 +53,11 @@ HISTORY = {
     "upcoming problem",
     "takeover",
     "drill",
+    "platform account",
+    "platform report",
+    "account state",
+    "broadcast renewal",
+    "watch day",
 }
 
 
@@ -257,7 +270,22 @@ class OutputAdmin(OwnChannels, WithKeys, ModelAdmin):
         "roll_over_hours",
         "second_node",
         "enabled",
+        "account",
+        "watch_url",
+        "title_template",
+        "description_template",
+        "category",
     )
+    change_form_outer_before_template = "streams/output_before.html"
+
+    def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Offer the accounts of the visitor's channels, and those of all channels."""
+        field: Any = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if db_field.name == "account":
+            field.queryset = PlatformAccount.objects.filter(
+                Q(channel=None) | Q(pk__in=visible(PlatformAccount.objects.all(), request))
+            )
+        return field
 
     @admin.display(description="Key", boolean=True)
     def has_key(self, output: Output) -> bool | None:

@@ -16,7 +16,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from streams.models import Block, Channel, OnAirHours, Output
+from streams.models import Block, Channel, OnAirHours, Output, PlatformAccount
 from streams.models.channel import default_time_zone
 from streams.models.programme import EVERY_DAY, WEEKDAYS, Span
 from streamsite.security.secret import Secret, Unreadable
@@ -233,6 +233,31 @@ OUTPUT_SECRETS: Final = {
 }
 
 
+class AccountForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    client_secret = SecretInput(
+        label="Client secret",
+        help_text="Google gives one with the client ID. Twitch: only confidential clients.",
+    )
+
+    class Meta:
+        model = PlatformAccount
+        fields = (
+            *("name", "kind", "channel", "client_id", "client_secret"),
+            *("may_manage_broadcasts", "may_write_titles", "daily_units"),
+        )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "client_secret" in self.fields and self.instance.pk:
+            stored = "Stored. Leave empty to keep it." if self.instance.client_secret else ""
+            self.fields["client_secret"].widget.attrs["placeholder"] = stored
+
+    def clean_client_secret(self) -> Secret:
+        typed = str(self.cleaned_data["client_secret"]).strip()
+        kept: Secret = self.instance.client_secret or Secret("")
+        return Secret(typed) if typed else kept
+
+
 class OutputForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
     key = SecretInput(label="Stream key")
     forget_key = forms.BooleanField(
@@ -261,6 +286,11 @@ class OutputForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at ru
             "verify_certificate",
             "roll_over_hours",
             "second_node",
+            "account",
+            "watch_url",
+            "title_template",
+            "description_template",
+            "category",
             "enabled",
         )
 

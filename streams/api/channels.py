@@ -123,6 +123,11 @@ class OutputDetail(Schema):
     address: str
     roll_over_hours: int | None
     second_node: bool
+    account: int | None = Field(validation_alias="account_id")
+    watch_url: str
+    title_template: str
+    description_template: str
+    category: str
     enabled: bool
     has_key: bool
     key_readable: bool

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from django.db.models import QuerySet
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import Query, Status
 from pydantic import Field, StringConstraints
 
 from streams.api.channels import Name, OfChannel, OutputDetail, the_channel
-from streams.models import Output, visible
+from streams.models import Output, PlatformAccount, visible
 from streams.outputs.platforms import MAX_SECRET_BYTES, MAX_SESSION_HOURS, Platform
 from streams.wake import wake_supervisor
 from streamsite.api.auth import Router
@@ -46,7 +47,10 @@ class OutputChange(Body):
     `secret_query`: the parameters that the server expects after the "?" of its address, such as
     `token=…` or, for SRT, `passphrase=…`; empty deletes the stored ones. Neither secret belongs
     in `url`, which is shown. `verify_certificate`: for rtmps addresses. `second_node`: another
-    node that plays the same programme sends it, if there is one.
+    node that plays the same programme sends it, if there is one. `account`: the account
+    through which its platform is asked; null: none. `watch_url`: where viewers watch it. In
+    `title_template` and `description_template`, {channel}, {now} and {next} stand for the
+    names. `category`: Twitch's game_id.
     """
 
     name: Name = may_be_left_out()
@@ -57,6 +61,11 @@ class OutputChange(Body):
     verify_certificate: bool = may_be_left_out()
     roll_over_hours: Hours | None = may_be_left_out()
     second_node: bool = may_be_left_out()
+    account: int | None = may_be_left_out()
+    watch_url: Annotated[str, StringConstraints(max_length=500)] = may_be_left_out()
+    title_template: Annotated[str, StringConstraints(max_length=200)] = may_be_left_out()
+    description_template: Annotated[str, StringConstraints(max_length=4000)] = may_be_left_out()
+    category: Annotated[str, StringConstraints(max_length=64)] = may_be_left_out()
     enabled: bool = may_be_left_out()
 
     def given(self) -> dict[str, Any]:
@@ -81,6 +90,18 @@ def _rows(request: HttpRequest) -> QuerySet[Output]:
     return visible(Output.objects.all(), request)
 
 
+def _with_account(request: HttpRequest, fields: dict[str, Any]) -> dict[str, Any]:
+    """Replace the account's id by the account, if the caller may use it."""
+    if fields.get("account") is not None:
+        rows = visible(PlatformAccount.objects.all(), request)
+        usable = PlatformAccount.objects.filter(Q(channel=None) | Q(pk__in=rows))
+        account = usable.filter(pk=fields["account"]).first()
+        if account is None:
+            raise ValidationError({"account": "There is no such platform account."})
+        fields["account"] = account
+    return fields
+
+
 @router.get("", response=Page[OutputDetail], summary="Outputs, by id")
 @needs(READ_ONLY, "streams.view_output")
 def outputs(request: HttpRequest, filters: Query[OutputFilter]) -> dict[str, Any]:
@@ -92,6 +113,7 @@ def outputs(request: HttpRequest, filters: Query[OutputFilter]) -> dict[str, Any
 def create(request: HttpRequest, body: NewOutput) -> Status[Output]:
     fields = body.given()
     fields["channel"] = the_channel(request, fields["channel"])
+    _with_account(request, fields)
     return Status(201, added(request, Output(**fields), then=wake_supervisor))
 
 
@@ -104,7 +126,8 @@ def output(request: HttpRequest, id: Id) -> Output:
 @router.patch("/{id}", response=OutputDetail, summary="Change an output")
 @needs(ADMIN, "streams.change_output")
 def change(request: HttpRequest, id: Id, body: OutputChange) -> Output:
-    return edited(request, _rows(request), id, body.given(), then=wake_supervisor)
+    fields = _with_account(request, body.given())
+    return edited(request, _rows(request), id, fields, then=wake_supervisor)
 
 
 @router.delete("/{id}", response={204: None}, summary="Delete an output")

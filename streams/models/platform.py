@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.core.validators import MinValueValidator
@@ -172,6 +173,20 @@ class PlatformReport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.output}: {self.level}"
+
+    def is_valid(self, now: datetime) -> bool:
+        """Whether it says something about now."""
+        return self.valid_until is not None and now <= self.valid_until
+
+    def level_at(self, now: datetime) -> str:
+        return self.level if self.is_valid(now) else self.Level.UNKNOWN.value
+
+    def sentence_at(self, now: datetime) -> str:
+        if self.checked_at is None:
+            return "The platform was not asked yet."
+        if self.is_valid(now):
+            return self.sentence
+        return f"The platform was last asked at {self.checked_at:%Y-%m-%d %H:%M} UTC."
 
 
 class BroadcastRenewal(models.Model):

@@ -15,7 +15,7 @@ from streams.control.commands import ORDERS, Order
 from streams.control.on_air_schedule import Outlook, outlook, outlooks
 from streams.ingest import takeover_rights
 from streams.ingest.report import live
-from streams.models import Channel
+from streams.models import Channel, Output, PlatformReport
 from streams.monitoring import formatting
 from streams.monitoring.failing_jobs import failing
 from streams.monitoring.preflight import MAKING_SAMPLES, Finding, findings, standing
@@ -56,6 +56,34 @@ def when(moment: datetime | None, form: str = "") -> SafeString | str:
         f"{local:%F %T %Z}",
         shown,
     )
+
+
+#: The state whose colour and shape a level of a platform has.
+_LEVEL_STATES: Final = {
+    "healthy": "on_air",
+    "degraded": "degraded",
+    "down": "failing",
+    "unknown": "unknown",
+}
+
+
+@register.simple_tag
+def platform_of(output: Output) -> dict[str, Any]:
+    """Returns what the platform says about an output, for its page."""
+    now = timezone.now()
+    row = PlatformReport.objects.filter(pk=output.pk).first()
+    level = row.level_at(now) if row else "unknown"
+    valid = row is not None and row.is_valid(now)
+    youtube = output.account is not None and output.account.kind == "youtube"
+    link = f"https://www.youtube.com/watch?v={row.broadcast_id}" if row and youtube else ""
+    return {
+        "state": _LEVEL_STATES[level],
+        "label": formatting.label(level),
+        "sentence": row.sentence_at(now) if row else "The platform was not asked yet.",
+        "checked_at": row.checked_at if row else None,
+        "link": link if row and row.broadcast_id else "",
+        **(row.details if row and valid else {}),
+    }
 
 
 @register.simple_tag(name="outlooks")

@@ -50,6 +50,7 @@ from streams.api import (
     machines,
     outputs,
     pictures,
+    platforms,
     programme,
     runs,
     takeover,
@@ -315,6 +316,8 @@ _ROUTERS: Final = (
     ("/forewarnings", ahead.former_path),
     ("/nodes", machines.nodes),
     ("/outputs", outputs.router),
+    ("/outputs", platforms.of_output),
+    ("/platform-accounts", platforms.router),
     ("/blocks", programme.blocks),
     # Before the playlists, whose ids are no words.
     ("/playlists", exchange.router),

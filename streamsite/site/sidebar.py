@@ -16,6 +16,7 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Control room", "monitoring", ""),
         ("Channels", "live_tv", "streams.Channel"),
         ("Outputs", "cell_tower", "streams.Output"),
+        ("Platform accounts", "badge", "streams.PlatformAccount"),
         ("Upcoming problems", "event_busy", "streams.UpcomingProblem"),
         ("Blocks", "calendar_month", "streams.Block"),
     ),
@@ -41,6 +42,7 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Incidents", "warning", "streams.Incident"),
         ("Live streams", "settings_input_antenna", "streams.LiveStream"),
         ("Takeovers", "co_present", "streams.Takeover"),
+        ("Watch hours", "hourglass_top", "watch-hours"),
     ),
     "System": (
         ("Webhooks", "webhook", "streamsite.Endpoint"),
@@ -64,6 +66,7 @@ PAGES: Final = {
     "media-download-tool": "media_library.view_downloadjob",
     "media-upload": "media_library.add_mediaitem",
     "sessions": "streamsite.view_usersession",
+    "watch-hours": "streams.view_watchday",
 }
 
 
