@@ -261,9 +261,7 @@ def watch_url_fault(url: str) -> str:
         return "The address must not hold a name or password, because it is shown."
     names = {pair.partition("=")[0].lower() for pair in parts.query.split("&") if pair}
     if named := sorted(names - WATCH_PARAMETERS):
-        return (
-            f"The address must not hold secrets, because it is shown: leave out {named[0]}=…"
-        )
+        return f"The address must not hold secrets, because it is shown: leave out {named[0]}=…"
     return ""
 
 

@@ -176,8 +176,11 @@ def watch_hours(request: HttpRequest) -> HttpResponseBase:
         account = get_object_or_404(listed, pk=request.POST.get("account") or 0)
         form, typed = TypedForm(request.POST), account.pk
         if _is_connected(account):
-            form.add_error(None, "Its figures come from YouTube: disconnect it to type some.")
-        elif form.is_valid():
+            messages.error(
+                request, "Its figures come from YouTube: disconnect it to type some."
+            )
+            return redirect("watch-hours")
+        if form.is_valid():
             return _typed(request, account, form)
     today = quota.day(timezone.now())
     ways = [

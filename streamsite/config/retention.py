@@ -13,6 +13,8 @@ DAYS: Final = {
     "takeovers": 730,
     "drills": 365,
     "live-streams": 365,
+    "broadcasts": 365,
+    "watch-days": 730,
     "samples": 30,
     "upcoming-problems": 30,
     "nodes": 90,
@@ -32,12 +34,13 @@ DAYS: Final = {
     "messages": 30,
 }
 #: Fewer days than these would take rows that pages and reports still read: uptime counts 90
-#: days, downloads' quotas 30.
+#: days, downloads' quotas 30, watch hours twelve months and four weeks.
 MIN_DAYS: Final = {
     "as-run": 90,
     "runs": 90,
     "incidents": 90,
     "takeovers": 90,
+    "watch-days": 400,
     "downloads": 31,
 }
 #: A century.

@@ -18,6 +18,7 @@ from django_q.models import OrmQ, Task
 from media_library.models import DownloadBatch, DownloadJob, PreparedCopy, SitePause, SyncRun
 from streams.models import (
     AsRun,
+    BroadcastRenewal,
     Channel,
     ChannelState,
     Drill,
@@ -30,6 +31,7 @@ from streams.models import (
     Sample,
     Takeover,
     UpcomingProblem,
+    WatchDay,
 )
 from streamsite.accounts.models import AuditEntry, UserSession
 from streamsite.api.models import KeyChange
@@ -115,6 +117,10 @@ KINDS: Final = (
     Kind("evidence", Evidence, "after it was taken", _by(Evidence, "taken_at")),
     Kind("takeovers", Takeover, "after their end", _by(Takeover, "ended_at")),
     Kind("drills", Drill, "after their end", _by(Drill, "finished_at")),
+    Kind(
+        "broadcasts", BroadcastRenewal, "after their end", _by(BroadcastRenewal, "finished_at")
+    ),
+    Kind("watch-days", WatchDay, "after the day", _by(WatchDay, "day")),
     Kind("live-streams", LiveStream, "after their end", _live_streams),
     Kind(
         "samples",
@@ -208,7 +214,8 @@ EXEMPT: Final = {
             *("media_library.Playlist", "media_library.PlaylistEntry"),
             *("media_library.SiteCookies", "media_library.Tag"),
             *("streams.Block", "streams.Broadcaster", "streams.Channel", "streams.OnAirHours"),
-            *("streams.Output", "streams.StreamKey", "streams.TakeoverRight"),
+            *("streams.Output", "streams.PlatformAccount", "streams.StreamKey"),
+            "streams.TakeoverRight",
             *("otp_static.StaticDevice", "otp_static.StaticToken", "otp_totp.TOTPDevice"),
             *("streamsite.ApiKey", "streamsite.ChannelLimit", "streamsite.Endpoint"),
             "streamsite.Passkey",
@@ -218,7 +225,7 @@ EXEMPT: Final = {
     **dict.fromkeys(
         (
             *("django_q.Schedule", "streams.ChannelState", "streams.IngestServer"),
-            "streams.OutputState",
+            *("streams.OutputState", "streams.AccountState", "streams.PlatformReport"),
         ),
         BOUNDED,
     ),

@@ -26,6 +26,7 @@ from streams.models import (
     LiveStream,
     LogLine,
     Output,
+    PlatformAccount,
     Run,
     StreamKey,
     Takeover,
@@ -55,6 +56,7 @@ def furnished(name: str) -> Channel:
     channel = rows.channel(name, playlist=rows.playlist(name=f"List {len(name)}"))
     rows.block(channel, f"Block {name}", playlist=channel.playlist)
     rows.output(channel, f"Output {name}")
+    PlatformAccount.objects.create(name=f"Account {name}", channel=channel, client_id=name)
     run = rows.on_air(channel)
     AsRun.objects.create(run=run, title=f"Item {name}", started_at=now, ended_at=now)
     Incident.objects.create(
@@ -265,6 +267,11 @@ def test_pages_have_no_channel_of_others(client: Client, own: Channel, others: C
         assert client.get(reverse(name, args=[others.slug])).status_code == 404
     assert client.get(reverse("guide", args=[others.slug])).status_code == 404
     assert client.get(f"/admin/as-run.csv?channel={others.slug}").status_code == 404
+    text = content(client.get(reverse("watch-hours")))
+    assert "mine" in text
+    assert OTHERS not in text
+    page = reverse("platform-connection", args=[of_channel(PlatformAccount, others).pk])
+    assert client.get(page).status_code == client.post(page).status_code == 404
     order = reverse("order", args=[others.slug, "stop"])
     assert client.post(order, {"confirmed": "1"}).status_code == 404
     owner = of_channel(Broadcaster, others)
