@@ -86,7 +86,7 @@ def of(request: HttpRequest, id: Id) -> dict[str, Any]:
     rows = visible(Output.objects.all(), request).select_related("platform_report")
     output = get_object_or_404(rows, pk=id)
     report, now = getattr(output, "platform_report", None), timezone.now()
-    said = {
+    body = {
         "level": report.level_at(now) if report else "unknown",
         "sentence": report.sentence_at(now) if report else "The platform was not asked yet.",
         "since": report.since if report else None,
@@ -95,8 +95,8 @@ def of(request: HttpRequest, id: Id) -> dict[str, Any]:
         "broadcast_id": report.broadcast_id if report else "",
     }
     if output.account_id is None:
-        said |= {"level": "unknown", "sentence": "No account is chosen for this output."}
-    return said | {"account": output.account_id, "watch_url": output.watch_url}
+        body |= {"level": "unknown", "sentence": "No account is chosen for this output."}
+    return body | {"account": output.account_id, "watch_url": output.watch_url}
 
 
 def _rows(request: HttpRequest) -> QuerySet[PlatformAccount]:
@@ -120,10 +120,10 @@ def account(request: HttpRequest, id: Id) -> PlatformAccount:
 @needs(READ_ONLY, "streams.view_watchday")
 def hours(request: HttpRequest, id: Id) -> dict[str, Any]:
     row = get_object_or_404(_rows(request).filter(kind=PlatformAccount.Kind.YOUTUBE), pk=id)
-    found = watch_hours.of(row, quota.day(timezone.now()))
+    progress = watch_hours.of(row, quota.day(timezone.now()))
     names = ("hours", "hours_a_day", "subscribers", "subscribers_a_day", "until")
     return {
-        **{name: getattr(found, name) for name in (*names, "reached_on", "sentence")},
+        **{name: getattr(progress, name) for name in (*names, "reached_on", "sentence")},
         "hours_goal": watch_hours.HOURS,
         "subscribers_goal": watch_hours.SUBSCRIBERS,
     }

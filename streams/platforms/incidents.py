@@ -79,11 +79,11 @@ def close(row: Incident, now: datetime) -> None:
 
 def close_abandoned(now: datetime) -> int:
     """Close the incidents of outputs that no platform is asked about any more."""
-    asked = Q(output__enabled=True, output__account__isnull=False) & Q(
+    checked = Q(output__enabled=True, output__account__isnull=False) & Q(
         channel__desired_state=Channel.DesiredState.ON
     )
     rows = Incident.objects.filter(subject__startswith=Incident.PLATFORM, closed_at=None)
-    abandoned = list(rows.exclude(asked).select_related("channel"))
+    abandoned = list(rows.exclude(checked).select_related("channel"))
     for row in abandoned:
         close(row, now)
     return len(abandoned)

@@ -49,7 +49,7 @@ class Action(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Remote:
     """What YouTube has now. `twin`: a broadcast that has what this renewal has asked for."""
 
     stream: LiveStream
@@ -57,22 +57,22 @@ class Found:
     twin: Broadcast | None
 
 
-def next_step(row: BroadcastRenewal, found: Found, now: datetime) -> Action:
+def next_step(row: BroadcastRenewal, remote: Remote, now: datetime) -> Action:
     """Return what an open renewal needs next. Pure."""
     if now - row.created_at > RENEWAL_TIMEOUT:
         return Action.GIVE_UP
     if not row.broadcast_id:
-        return Action.ADOPT if found.twin is not None else Action.INSERT
-    if found.mine is None:
+        return Action.ADOPT if remote.twin is not None else Action.INSERT
+    if remote.mine is None:
         # Deleted by a person, or not listed yet.
         return Action.WAIT
-    if found.mine.life_cycle in {"complete", "revoked"}:
+    if remote.mine.life_cycle in {"complete", "revoked"}:
         return Action.GIVE_UP
-    if found.mine.life_cycle == "live":
+    if remote.mine.life_cycle == "live":
         return Action.DONE
-    if found.mine.stream_id != found.stream.id:
+    if remote.mine.stream_id != remote.stream.id:
         return Action.BIND
-    if found.mine.life_cycle in {"ready", "created"} and found.stream.status == "active":
+    if remote.mine.life_cycle in {"ready", "created"} and remote.stream.status == "active":
         return Action.GO_LIVE
     return Action.WAIT
 
@@ -163,8 +163,8 @@ def advance(row: BroadcastRenewal, youtube: YouTube, stream: LiveStream) -> str:
     Raises `PlatformError`; the next check goes on from the row.
     """
     for _ in Step:
-        found = _found(row, youtube, stream)
-        action = next_step(row, found, timezone.now())
+        remote = _remote(row, youtube, stream)
+        action = next_step(row, remote, timezone.now())
         if action is Action.WAIT:
             return "A new broadcast is being set up."
         if action is Action.GIVE_UP:
@@ -173,18 +173,18 @@ def advance(row: BroadcastRenewal, youtube: YouTube, stream: LiveStream) -> str:
         if action is Action.DONE:
             _finish(row, Step.LIVE, "")
             return "A new broadcast is live."
-        _act(row, youtube, action, found)
+        _act(row, youtube, action, remote)
     return "A new broadcast is being set up."
 
 
-def _found(row: BroadcastRenewal, youtube: YouTube, stream: LiveStream) -> Found:
+def _remote(row: BroadcastRenewal, youtube: YouTube, stream: LiveStream) -> Remote:
     if row.broadcast_id:
         listed = youtube.broadcasts_by_id([row.broadcast_id])
-        return Found(stream, next(iter(listed), None), None)
-    return Found(stream, None, twin_of(row, youtube.broadcasts("upcoming")))
+        return Remote(stream, next(iter(listed), None), None)
+    return Remote(stream, None, twin_of(row, youtube.broadcasts("upcoming")))
 
 
-def _act(row: BroadcastRenewal, youtube: YouTube, action: Action, found: Found) -> None:
+def _act(row: BroadcastRenewal, youtube: YouTube, action: Action, remote: Remote) -> None:
     match action:
         case Action.INSERT:
             start = datetime.fromisoformat(row.body["snippet"]["scheduledStartTime"])
@@ -193,8 +193,8 @@ def _act(row: BroadcastRenewal, youtube: YouTube, action: Action, found: Found) 
                 _restart(row)
             made = youtube.insert(row.body)
             _write(row, step=Step.CREATED, broadcast_id=made.id)
-        case Action.ADOPT if found.twin is not None:
-            _write(row, step=Step.CREATED, broadcast_id=found.twin.id)
+        case Action.ADOPT if remote.twin is not None:
+            _write(row, step=Step.CREATED, broadcast_id=remote.twin.id)
         case Action.BIND:
             youtube.bind(row.broadcast_id, row.stream_id)
             _write(row, step=Step.BOUND)

@@ -130,14 +130,14 @@ def _check(job: Pass, outputs: Sequence[Output]) -> str:
     for output in outputs:
         PlatformReport.objects.get_or_create(output=output)
     before = connections.spent(job)
-    outcome = _asked(job, outputs)
+    outcome = _request(job, outputs)
     now = timezone.now()
     if not job.mine().exists():
         return "Another job has it by now."
     pause = _pause(job, before, outcome, now)
     for output in outputs:
-        found = outcome.findings.get(output.pk)
-        _write(output, found or Finding(verdicts.unknown(outcome.fault)), now, now + pause)
+        finding = outcome.findings.get(output.pk)
+        _write(output, finding or Finding(verdicts.unknown(outcome.fault)), now, now + pause)
     job.mine().update(due_at=now + pause, fault=outcome.fault)
     if outcome.fault:
         log.warning("platform.check_failed", account=job.account.name, fault=outcome.fault)
@@ -155,7 +155,7 @@ def _pause(job: Pass, before: int, outcome: _Outcome, now: datetime) -> timedelt
     return quota.interval(now, spent, job.account.daily_units, cost)
 
 
-def _asked(job: Pass, outputs: Sequence[Output]) -> _Outcome:
+def _request(job: Pass, outputs: Sequence[Output]) -> _Outcome:
     outcome = _Outcome()
     try:
         try:
@@ -185,8 +185,10 @@ def _findings(job: Pass, outputs: Sequence[Output], token: Secret) -> dict[int, 
             writing.twitch_title(twitch, job, outputs, stream)
         return {output.pk: Finding(verdict) for output in outputs}
     youtube = YouTube(token, job.deadline, connections.spender(job))
-    found = _youtube(youtube, outputs, timezone.now())
-    return {output.pk: _improved(youtube, job, output, found[output.pk]) for output in outputs}
+    findings = _youtube(youtube, outputs, timezone.now())
+    return {
+        output.pk: _improved(youtube, job, output, findings[output.pk]) for output in outputs
+    }
 
 
 def _youtube(
@@ -201,26 +203,26 @@ def _youtube(
         pairs[output.pk] = (stream, broadcast_of(stream.id, active) if stream else None)
     unseen = [one for one in outputs if pairs[one.pk][0] and not pairs[one.pk][1]]
     if unseen:
-        _look_further(youtube, unseen, pairs)
+        _match_inactive(youtube, unseen, pairs)
     return {
         pk: Finding(verdicts.youtube(stream, broadcast, now), stream, broadcast)
         for pk, (stream, broadcast) in pairs.items()
     }
 
 
-def _look_further(
+def _match_inactive(
     youtube: YouTube,
     unseen: Sequence[Output],
     pairs: dict[int, tuple[LiveStream | None, Broadcast | None]],
 ) -> None:
     """Find broadcasts that are not active: the last one of the output, or one to come."""
-    known = {one.pk: _last(one) for one in unseen}
-    ids = sorted({value for value in known.values() if value})
+    last_ids = {one.pk: _last(one) for one in unseen}
+    ids = sorted({value for value in last_ids.values() if value})
     last = {one.id: one for one in youtube.broadcasts_by_id(ids)} if ids else {}
     coming: list[Broadcast] | None = None
     for output in unseen:
         stream, _ = pairs[output.pk]
-        ended = last.get(known.get(output.pk, ""))
+        ended = last.get(last_ids.get(output.pk, ""))
         if stream is None:
             continue
         if ended is not None and ended.life_cycle in _OVER:
@@ -238,28 +240,28 @@ def _last(output: Output) -> str:
     return renewal.successor(output.account_id, last) or last
 
 
-def _improved(youtube: YouTube, job: Pass, output: Output, found: Finding) -> Finding:
+def _improved(youtube: YouTube, job: Pass, output: Output, finding: Finding) -> Finding:
     """Change what the account allows. A change that fails is said beside the verdict."""
-    if found.stream is None or found.broadcast is None:
-        return found
+    if finding.stream is None or finding.broadcast is None:
+        return finding
     sending = incidents.sending(output, timezone.now())
     if not sending.on_air:
-        return found
+        return finding
     try:
-        note = writing.youtube(youtube, job, output, found.stream, found.broadcast)
+        note = writing.youtube(youtube, job, output, finding.stream, finding.broadcast)
     except PlatformError as error:
         if error.reason in _USED_UP:
             connections.used_up(job)
         note = f"A change was not made: {error}"
     if not note:
-        return found
-    sentence = f"{found.verdict.sentence} {note}"
-    return replace(found, verdict=replace(found.verdict, sentence=sentence))
+        return finding
+    sentence = f"{finding.verdict.sentence} {note}"
+    return replace(finding, verdict=replace(finding.verdict, sentence=sentence))
 
 
-def _write(output: Output, found: Finding, now: datetime, due: datetime) -> None:
+def _write(output: Output, finding: Finding, now: datetime, due: datetime) -> None:
     """Write the report, and have the incident that follows from it."""
-    verdict, before = found.verdict, _report(output)
+    verdict, before = finding.verdict, _report(output)
     since = before.since if before and before.level == verdict.level else now
     state = getattr(output, "state", None)
     columns = {
@@ -271,10 +273,10 @@ def _write(output: Output, found: Finding, now: datetime, due: datetime) -> None
         "valid_until": due + GRACE,
         "session_since": state.session_since if state else None,
     }
-    if found.stream is not None:
-        columns["stream_id"] = found.stream.id
-    if found.broadcast is not None:
-        columns["broadcast_id"] = found.broadcast.id
+    if finding.stream is not None:
+        columns["stream_id"] = finding.stream.id
+    if finding.broadcast is not None:
+        columns["broadcast_id"] = finding.broadcast.id
     PlatformReport.objects.filter(pk=output.pk).update(**columns)
     sending = incidents.sending(output, now)
     kind = output.account.kind if output.account else ""

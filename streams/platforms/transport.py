@@ -158,8 +158,8 @@ def _reason(answer: bytes) -> str:
             error = error["error"].get("errors", [{}])[0].get("reason")
         elif isinstance(error, dict):
             # OAuth (RFC 6749, section 5.2) has `error`; Twitch has `message`.
-            known = error.get("message") if "status" in error else error.get("error")
-            error = known or error.get("error")
+            word = error.get("message") if "status" in error else error.get("error")
+            error = word or error.get("error")
     except (ValueError, LookupError, AttributeError):
         return ""
     return error if isinstance(error, str) and _REASON.fullmatch(error) else ""

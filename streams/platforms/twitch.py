@@ -21,15 +21,15 @@ class Twitch:
 
     def user(self) -> tuple[str, str]:
         """Return the id and the name of the account."""
-        found = self._listed("users")
-        if not found or not isinstance(found[0], dict):
+        items = self._listed("users")
+        if not items or not isinstance(items[0], dict):
             raise PlatformError("Twitch names no user for this account.")
-        return str(found[0].get("id", ""))[:64], str(found[0].get("display_name", ""))[:120]
+        return str(items[0].get("id", ""))[:64], str(items[0].get("display_name", ""))[:120]
 
     def stream(self, user: str) -> TwitchStream | None:
         """Return the account's live stream; None: it is not live."""
-        found = rows(TwitchStream, self._listed("streams", user_id=user), _HOST)
-        return found[0] if found else None
+        items = rows(TwitchStream, self._listed("streams", user_id=user), _HOST)
+        return items[0] if items else None
 
     def write(self, user: str, title: str, category: str) -> None:
         """Write the channel's title and category; empty: it stays."""
@@ -42,10 +42,10 @@ class Twitch:
 
     def _listed(self, what: str, **parameters: str) -> list[Any]:
         query = f"?{urlencode(parameters)}" if parameters else ""
-        found = decoded(self._call("GET", what + query), _HOST).get("data")
-        if not isinstance(found, list):
+        items = decoded(self._call("GET", what + query), _HOST).get("data")
+        if not isinstance(items, list):
             raise PlatformError(f"{_HOST} answered with rows of another form.")
-        return found
+        return items
 
     def _call(self, method: str, path: str, body: str | None = None) -> bytes:
         headers = {

@@ -34,7 +34,7 @@ RECENT: Final = timedelta(days=28)
 #: How often the day's figures are read; YouTube needs two to three days for a day.
 INTERVAL: Final = timedelta(hours=6)
 #: Days that are read again, for late figures.
-_AGAIN: Final = timedelta(days=10)
+_REREAD_PERIOD: Final = timedelta(days=10)
 #: An estimate further ahead says nothing.
 _HORIZON: Final = timedelta(days=3 * 365)
 
@@ -180,8 +180,8 @@ def _read(job: Pass, now: datetime) -> None:
         number = str(counts.get("subscriberCount", ""))
         if number.isdecimal():
             write([_row(job, today, subscribers=int(number))], "subscribers")
-    known = WatchDay.objects.filter(account=job.account, typed=False).exclude(minutes=None)
-    first = today - (_AGAIN if known.exists() else WINDOW)
+    existing = WatchDay.objects.filter(account=job.account, typed=False).exclude(minutes=None)
+    first = today - (_REREAD_PERIOD if existing.exists() else WINDOW)
     watched = youtube.watched(first, today)
     write([_row(job, d, minutes=m) for d, m in watched.items()], "minutes")
 

@@ -69,8 +69,8 @@ class YouTube:
     def broadcasts(self, status: str) -> list[Broadcast]:
         """Return the broadcasts that are active or upcoming, of all pages."""
         listed = self._data.liveBroadcasts()
-        found = self._all(listed, part=_PARTS, broadcastStatus=status, broadcastType="all")
-        return rows(Broadcast, found, _HOST)
+        items = self._all(listed, part=_PARTS, broadcastStatus=status, broadcastType="all")
+        return rows(Broadcast, items, _HOST)
 
     def broadcasts_by_id(self, ids: Iterable[str]) -> list[Broadcast]:
         listed = self._data.liveBroadcasts()
@@ -95,9 +95,9 @@ class YouTube:
             dimensions="day",
             sort="day",
         )
-        found = self._done(request).get("rows") or []
+        days = self._done(request).get("rows") or []
         try:
-            return {date.fromisoformat(day): float(minutes) for day, minutes in found}
+            return {date.fromisoformat(day): float(minutes) for day, minutes in days}
         except (TypeError, ValueError):
             raise PlatformError(
                 "youtubeanalytics.googleapis.com answered with rows of another form."

@@ -15,11 +15,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--ask", action="store_true", help="Ask the platforms first, where it is due."
+            "--check", action="store_true", help="Ask the platforms first, where it is due."
         )
 
-    def handle(self, *, ask: bool, **options: Any) -> None:
-        if ask:
+    def handle(self, *, check: bool, **options: Any) -> None:
+        if check:
             for account in PlatformAccount.objects.order_by("name"):
                 self.stdout.write(f"{account}: {reports.check(account.pk)}")
         now = timezone.now()

@@ -212,8 +212,8 @@ def _error(host: str, refusal: RefusedError) -> dict[str, Any]:
 
 
 def _code(user_code: str, **address: str) -> dict[str, Any]:
-    known = {"device_code": "device-code-55", "expires_in": 1800, "interval": 5}
-    return {"user_code": user_code, **known, **address}
+    parts = {"device_code": "device-code-55", "expires_in": 1800, "interval": 5}
+    return {"user_code": user_code, **parts, **address}
 
 
 def _tokens() -> dict[str, Any]:

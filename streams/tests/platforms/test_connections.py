@@ -116,9 +116,9 @@ def test_by_the_browser(platform: StandIn) -> None:
         "state-1",
         verifier,
     )
-    asked = parse_qs(urlsplit(address).query)
-    assert asked["code_challenge_method"] == ["S256"]
-    assert (asked["access_type"], asked["prompt"]) == (["offline"], ["consent"])
+    params = parse_qs(urlsplit(address).query)
+    assert params["code_challenge_method"] == ["S256"]
+    assert (params["access_type"], params["prompt"]) == (["offline"], ["consent"])
     assert verifier.reveal() not in address
     connections.order_web(of, "ada", Secret("code-1"), verifier, "https://site.example/back")
     state = _step(of)

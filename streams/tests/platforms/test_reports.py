@@ -138,7 +138,7 @@ def test_a_refusal_is_unknown(platform: StandIn, status: int, reason: str, part:
     assert (wait > timedelta(minutes=4)) is (status == 429)
 
 
-def test_the_platform_says_that_the_quota_is_used_up(platform: StandIn) -> None:
+def test_the_quota_is_used_up_by_others(platform: StandIn) -> None:
     account = connected()
     output = on_air(account)
 
@@ -179,7 +179,7 @@ def test_a_stall_is_bounded(platform: StandIn, monkeypatch: pytest.MonkeyPatch) 
     assert "did not answer" in report(output).sentence
 
 
-def test_two_jobs_never_ask_at_once(platform: StandIn) -> None:
+def test_one_job_at_a_time(platform: StandIn) -> None:
     account = connected()
     on_air(account)
     with connections.claimed(account.pk) as job:
@@ -206,7 +206,7 @@ def test_an_access_token_that_is_refused_is_renewed_once(platform: StandIn) -> N
     assert state.refresh_token.reveal() == REFRESH
 
 
-def test_a_connection_that_was_withdrawn_asks_for_a_new_one(platform: StandIn) -> None:
+def test_a_connection_that_was_withdrawn(platform: StandIn) -> None:
     account = connected()
     output = on_air(account)
     platform.access = "another"
@@ -298,7 +298,7 @@ def test_the_node_does_not_write_these_incidents(platform: StandIn) -> None:
     assert _incident() is None
 
 
-def test_an_output_that_nobody_asks_about_has_no_incident(platform: StandIn) -> None:
+def test_an_output_that_is_not_checked_has_no_incident(platform: StandIn) -> None:
     account = connected()
     output = on_air(account)
     platform.add_broadcast(platform.add_stream(KEY), "complete")

@@ -90,7 +90,7 @@ def test_verdict_of_youtube(given: dict[str, Any], level: str, part: str) -> Non
     assert KEY not in repr(verdict)
 
 
-def test_a_down_verdict_says_what_to_do() -> None:
+def test_a_down_verdict_has_advice() -> None:
     downs = [judged(life="complete"), judged(life=None), judged("inactive"), judged("error")]
     assert all(one.advice for one in downs)
     assert [one.over for one in downs] == [True, False, False, False]
@@ -126,15 +126,15 @@ def test_verdict_of_twitch(row: dict[str, Any] | None, level: str, part: str) ->
     assert (verdict.level, part in verdict.sentence) == (level, True)
 
 
-def test_the_stream_is_found_by_its_key_and_the_broadcast_by_the_stream() -> None:
+def test_the_stream_by_its_key_and_the_broadcast_by_the_stream() -> None:
     streams = rows(
         LiveStream,
         [stream("other", "zzzz", "active", "good", 1), stream("s1", KEY, "active", "good", 1)],
         "host",
     )
-    found = stream_of(Secret(KEY), streams)
-    assert found is not None
-    assert found.id == "s1"
+    mine = stream_of(Secret(KEY), streams)
+    assert mine is not None
+    assert mine.id == "s1"
     assert stream_of(Secret(""), streams) is None
     assert KEY not in repr(streams)
     shown = [

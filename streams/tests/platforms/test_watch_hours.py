@@ -40,10 +40,10 @@ def _count(first: int, last: int) -> dict[date, int]:
 def test_progress(
     minutes: dict[date, float], subscribers: dict[date, int], hours: float, reached: date | None
 ) -> None:
-    found = progress(minutes, subscribers, TODAY)
-    assert found.hours == pytest.approx(hours, abs=0.01)
-    assert found.reached_on == reached
-    assert "Estimate" in found.sentence or "are reached" in found.sentence
+    result = progress(minutes, subscribers, TODAY)
+    assert result.hours == pytest.approx(hours, abs=0.01)
+    assert result.reached_on == reached
+    assert "Estimate" in result.sentence or "are reached" in result.sentence
 
 
 def test_days_without_figures_are_not_zero() -> None:
@@ -55,14 +55,14 @@ def test_days_without_figures_are_not_zero() -> None:
 def test_old_days_drop_out_of_the_sum() -> None:
     # A strong month a year ago leaves while weak ones come.
     old = {TODAY - timedelta(days=n): 6000.0 for n in range(335, 365)}
-    found = progress(old | _days(28, 60), _count(1000, 1100), TODAY)
-    assert found.hours == pytest.approx(3028)
-    assert found.reached_on is None
+    result = progress(old | _days(28, 60), _count(1000, 1100), TODAY)
+    assert result.hours == pytest.approx(3028)
+    assert result.reached_on is None
 
 
-def test_nothing_known() -> None:
-    found = progress({}, {}, TODAY)
-    assert (found.hours, found.until, found.reached_on) == (0, None, None)
+def test_no_figures() -> None:
+    result = progress({}, {}, TODAY)
+    assert (result.hours, result.until, result.reached_on) == (0, None, None)
 
 
 @pytest.mark.django_db
@@ -80,18 +80,18 @@ def test_figures_are_read_by_day(platform: StandIn) -> None:
     reports.check(account.pk)
     rows = WatchDay.objects.order_by("day").values_list("minutes", "subscribers", "typed")
     assert list(rows) == [(500, None, False), (700.5, None, False), (None, 412, False)]
-    asked = next(call for call in platform.calls if "youtubeanalytics" in call)
-    assert f"startDate={today - timedelta(days=365)}" in asked
+    request = next(call for call in platform.calls if "youtubeanalytics" in call)
+    assert f"startDate={today - timedelta(days=365)}" in request
     # Not again before the interval is over.
     count = len(platform.calls)
     reports.check(account.pk)
     assert len(platform.calls) == count
-    found = watch_hours.of(account, today)
-    assert found.hours == pytest.approx(1200.5 / 60)
+    result = watch_hours.of(account, today)
+    assert result.hours == pytest.approx(1200.5 / 60)
 
 
 @pytest.mark.django_db
-def test_without_the_scope_it_says_which_connection_it_needs(platform: StandIn) -> None:
+def test_without_the_scope_the_fault_names_the_connection(platform: StandIn) -> None:
     account = connected()
     AccountState.objects.update(watched_at=None)
 

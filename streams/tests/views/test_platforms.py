@@ -126,7 +126,9 @@ def test_who_may_not_connect(client: Client, engineer: Client) -> None:
     assert engineer.post(page, {"verb": "nonsense"}).status_code == 403
 
 
-def test_an_output_shows_what_the_platform_says(engineer: Client, platform: StandIn) -> None:
+def test_an_output_shows_the_report_of_its_platform(
+    engineer: Client, platform: StandIn
+) -> None:
     of = connected()
     output = on_air(of, watch_url="https://www.youtube.com/watch?v=video0")
     page = f"/admin/streams/output/{output.pk}/change/"
@@ -199,7 +201,7 @@ def test_an_output_takes_an_account_that_fits(
         ("https://host:port/", False),
     ],
 )
-def test_an_address_to_look_at(url: str, *, good: bool) -> None:
+def test_an_address_to_watch(url: str, *, good: bool) -> None:
     assert (not watch_url_fault(url)) is good
 
 
