@@ -53,11 +53,6 @@ HISTORY = {
     "upcoming problem",
     "takeover",
     "drill",
-    "platform account",
-    "platform report",
-    "account state",
-    "broadcast renewal",
-    "watch day",
 }
 
 

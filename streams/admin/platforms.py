@@ -19,9 +19,6 @@ from streams.platforms import connections
 from streamsite.accounts.limits import own_channels
 from streamsite.api.audit import WithKeys
 
-#: Verbose names, as on Django's deletion page, of the rows deleted with an account.
-_GOES_ALONG = {"account state", "broadcast renewal", "watch day"}
-
 
 @admin.register(PlatformAccount)
 class PlatformAccountAdmin(OwnChannels, WithKeys, ModelAdmin):
@@ -34,6 +31,7 @@ class PlatformAccountAdmin(OwnChannels, WithKeys, ModelAdmin):
         *("name", "kind", "channel", "client_id", "client_secret"),
         *("may_manage_broadcasts", "may_write_titles", "daily_units"),
     )
+    list_before_template = "streams/head.html"
     change_form_outer_before_template = "streams/account_before.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PlatformAccount]:
@@ -67,7 +65,3 @@ class PlatformAccountAdmin(OwnChannels, WithKeys, ModelAdmin):
     ) -> None:
         super().save_model(request, obj, form, change)
         connections.state_of(obj)
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        listed, counts, needed, protected = super().get_deleted_objects(objs, request)
-        return listed, counts, needed - _GOES_ALONG, protected

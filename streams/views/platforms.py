@@ -71,7 +71,7 @@ def _ordered(request: HttpRequest, account: PlatformAccount) -> HttpResponseBase
             connections.order_device(account, by)
             if not enqueue(_CHECK, account.pk):
                 messages.error(request, UNREACHABLE)
-        case "web":
+        case "web" if account.kind == PlatformAccount.Kind.YOUTUBE:
             # A link follows: a form may not lead to another site (form-action).
             request.session[_FLOW] = {
                 "account": account.pk,

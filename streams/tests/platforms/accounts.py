@@ -33,7 +33,9 @@ def connected(kind: str = "youtube", **fields: Any) -> PlatformAccount:
         access_token=Secret(TOKEN),
         access_until=now + timedelta(hours=1),
         connected_at=now,
+        connected_by="ada",
         remote_id="141981764",
+        remote_name="Our channel",
         watched_at=now,
     )
     return made

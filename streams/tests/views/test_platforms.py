@@ -124,6 +124,8 @@ def test_who_may_not_connect(client: Client, engineer: Client) -> None:
     assert client.post(page, {"verb": "device"}).status_code == 403
     assert client.get(page).status_code == 403
     assert engineer.post(page, {"verb": "nonsense"}).status_code == 403
+    other = account("twitch")
+    assert engineer.post(f"/admin/platforms/{other.pk}/", {"verb": "web"}).status_code == 403
 
 
 def test_an_output_shows_the_report_of_its_platform(
@@ -178,6 +180,7 @@ def test_an_output_takes_an_account_that_fits(
         f"/api/v1/outputs/{output.pk}", {"account": of.pk}, content_type="application/json"
     )
     assert sent.status_code == status, sent.content
+    assert sent.json().get("account") == (of.pk if status == 200 else None)
     output.refresh_from_db()
     assert (output.account_id == of.pk) is (status == 200)
     of.delete()
@@ -218,8 +221,8 @@ def test_watch_hours_are_typed_where_no_account_is_connected(engineer: Client) -
     assert engineer.post("/admin/watch-hours/", form).status_code == 302
     assert WatchDay.objects.count() == 365
     shown = _text(engineer, "/admin/watch-hours/")
-    assert "1,000 of 4000 hours" in shown
-    assert "250 of 1000 subscribers" in shown
+    assert "1,000 of 4,000 hours" in shown
+    assert "250 of 1,000 subscribers" in shown
     assert "Estimate" in shown
     body = engineer.get(f"/api/v1/platform-accounts/{of.pk}/watch-hours").json()
     assert round(body["hours"]) == 1000
