@@ -232,6 +232,10 @@ def test_state_is_written_and_handed_to_the_next_supervisor(channel: Channel, ru
     stream = LiveStream.objects.create(broadcaster=ada, server="mediamtx", path=ada.path)
     requested = ledger.TakeoverRequested(channel.pk, run.pk, stream.pk, ada.pk, now)
     book.exchange(now + 2, [shot(mine)], [opened, requested])
+    # A job's, which no node opens or closes.
+    Incident.objects.create(
+        channel=channel, subject="platform-1", severity="lost", cause="Ended.", opened_at=NOON
+    )
     state = ChannelState.objects.get(channel=channel)
     assert (state.state, state.now_title, state.next_title) == ("on_air", "Clip 1", "Clip 2")
     assert state.run_id == run.pk
