@@ -87,6 +87,14 @@ class TwitchStream(_Answer):
     started_at: datetime | None = None
 
 
+class Ingest(_Answer):
+    """A row of Twitch's list of ingest servers. The lowest `priority` is the nearest."""
+
+    name: Text = ""
+    availability: float = 0
+    priority: int = 1000
+
+
 Row = TypeVar("Row", bound=_Answer)
 
 

@@ -35,8 +35,8 @@ PASS_TIMEOUT_S: Final = 60.0
 _CLAIM: Final = timedelta(seconds=90)
 #: An access token is renewed this long before its end.
 _MARGIN: Final = timedelta(minutes=2)
-#: How long a person has to come back from the platform's page.
-WEB_TIMEOUT: Final = timedelta(minutes=15)
+#: How long a connection that was ordered may take, unless the platform gives less.
+FLOW_TIMEOUT: Final = timedelta(minutes=30)
 
 CLAIMS: Final = Claims(AccountState, "worker", related=("account", "account__channel"))
 _OVER: Final[dict[str, Any]] = {
@@ -86,7 +86,7 @@ def state_of(account: PlatformAccount) -> AccountState:
 
 def order_device(account: PlatformAccount, by: str) -> None:
     """Order a code that a person types at the platform; an earlier order is over."""
-    _order(account, by, AccountState.Flow.DEVICE, flow_due_at=timezone.now())
+    _order(account, by, AccountState.Flow.DEVICE)
 
 
 def order_web(
@@ -94,22 +94,20 @@ def order_web(
 ) -> None:
     """Order the exchange of the code with which the browser came back."""
     parts = {"code": code.reveal(), "verifier": verifier.reveal(), "redirect": redirect}
-    now = timezone.now()
     _order(
         account,
         by,
         AccountState.Flow.WEB,
         flow_secret=Secret(json.dumps(parts)),
-        flow_due_at=now,
-        flow_until=now + WEB_TIMEOUT,
     )
 
 
 def _order(account: PlatformAccount, by: str, flow: str, **columns: Any) -> None:
     state_of(account)
-    AccountState.objects.filter(pk=account.pk).update(
-        **_OVER | {"flow": flow, "flow_by": by[:150], "fault": ""} | columns
-    )
+    now = timezone.now()
+    times = {"flow_due_at": now, "flow_until": now + FLOW_TIMEOUT}
+    order = {"flow": flow, "flow_by": by[:150], "fault": ""}
+    AccountState.objects.filter(pk=account.pk).update(**_OVER | order | times | columns)
     audit_log.record(audit_log.Event.CHANGED, by, "Connection ordered.", [account])
 
 
@@ -157,7 +155,13 @@ def advance(job: Pass) -> None:
         tokens = _step(job, this, now)
         if tokens is not None:
             _connected(job, this, tokens)
-    except (PlatformError, UnreadableSecretError) as error:
+    except PlatformError as error:
+        if error.transient:
+            later = timezone.now() + timedelta(seconds=row.flow_interval)
+            this.update(flow_due_at=later, fault=f"It is tried again: {error}")
+        else:
+            this.update(**_OVER, fault=f"It was not connected: {error}")
+    except UnreadableSecretError as error:
         this.update(**_OVER, fault=f"It was not connected: {error}")
 
 

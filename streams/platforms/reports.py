@@ -33,7 +33,7 @@ from streams.platforms import (
 )
 from streams.platforms.answers import Broadcast, LiveStream, broadcast_of, stream_of
 from streams.platforms.connections import Pass
-from streams.platforms.transport import PlatformError
+from streams.platforms.transport import TOO_MANY, PlatformError
 from streams.platforms.twitch import Twitch
 from streams.platforms.verdicts import Verdict
 from streams.platforms.youtube import YouTube
@@ -46,7 +46,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 GRACE: Final = timedelta(minutes=3)
 #: The next check after a platform has asked for fewer of them (429).
 _SLOWER: Final = timedelta(minutes=5)
-_TOO_MANY: Final = 429
 _UNAUTHORIZED: Final = 401
 _OVER: Final = frozenset({"complete", "revoked"})
 _USED_UP: Final = frozenset({"quotaExceeded", "dailyLimitExceeded"})
@@ -171,7 +170,7 @@ def _request(job: Pass, outputs: Sequence[Output]) -> _Outcome:
     except PlatformError as error:
         if error.reason in _USED_UP:
             connections.used_up(job)
-        outcome.slower = error.status == _TOO_MANY
+        outcome.slower = error.status == TOO_MANY
         outcome.fault = str(error)
     return outcome
 
@@ -180,7 +179,7 @@ def _findings(job: Pass, outputs: Sequence[Output], token: Secret) -> dict[int, 
     if job.account.kind == PlatformAccount.Kind.TWITCH:
         twitch = Twitch(job.account.client_id, token, job.deadline)
         stream = twitch.stream(job.row.remote_id)
-        verdict = verdicts.twitch(stream)
+        verdict = verdicts.twitch(stream, "" if stream else _nearest(twitch))
         if stream is not None:
             writing.twitch_title(twitch, job, outputs, stream)
         return {output.pk: Finding(verdict) for output in outputs}
@@ -189,6 +188,14 @@ def _findings(job: Pass, outputs: Sequence[Output], token: Secret) -> dict[int, 
     return {
         output.pk: _improved(youtube, job, output, findings[output.pk]) for output in outputs
     }
+
+
+def _nearest(twitch: Twitch) -> str:
+    try:
+        return twitch.nearest_ingest()
+    except PlatformError:
+        # It is advice alone: the verdict stands without it.
+        return ""
 
 
 def _youtube(

@@ -29,18 +29,29 @@ MAX_ANSWER_BYTES: Final = 4_000_000
 #: The form of the words by which platforms name an error, such as quotaExceeded.
 _REASON: Final = re.compile(r"[A-Za-z_ ]{1,60}")
 _OK: Final = range(200, 300)
+TOO_MANY: Final = 429
+_SERVER_FAULT: Final = 500
 
 
 class PlatformError(Exception):
     """A request that failed. `str()` is a sentence.
 
     `status`: HTTP; None: no answer came. `reason`: the platform's word for it; may be empty.
+    `transient`: the same request may succeed later.
     """
 
-    def __init__(self, sentence: str, status: int | None = None, reason: str = "") -> None:
+    def __init__(
+        self,
+        sentence: str,
+        status: int | None = None,
+        reason: str = "",
+        *,
+        transient: bool = False,
+    ) -> None:
         super().__init__(sentence)
         self.status = status
         self.reason = reason
+        self.transient = transient
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,10 @@ def call(
         return answer
     reason = _reason(answer)
     raise PlatformError(
-        f"{host} answered {status}{f' ({reason})' if reason else ''}.", status, reason
+        f"{host} answered {status}{f' ({reason})' if reason else ''}.",
+        status,
+        reason,
+        transient=status == TOO_MANY or status >= _SERVER_FAULT,
     )
 
 
@@ -111,17 +125,22 @@ def _exchange(
         ) from None
     except (OSError, HTTPException, ValueError) as error:
         if cut.done or isinstance(error, TimeoutError):
-            raise PlatformError(f"{host} did not answer within {patience:.0f} s.") from None
+            raise _late(host, patience) from None
         # Its words may hold the address.
-        raise PlatformError(f"{host} can't be reached ({type(error).__name__}).") from None
+        sentence = f"{host} can't be reached ({type(error).__name__})."
+        raise PlatformError(sentence, transient=True) from None
     finally:
         late.cancel()
         connection.close()
     if cut.done:
-        raise PlatformError(f"{host} did not answer within {patience:.0f} s.")
+        raise _late(host, patience)
     if len(answer) > MAX_ANSWER_BYTES:
         raise PlatformError(f"{host} answered with more than {MAX_ANSWER_BYTES} bytes.")
     return response.status, answer
+
+
+def _late(host: str, patience: float) -> PlatformError:
+    return PlatformError(f"{host} did not answer within {patience:.0f} s.", transient=True)
 
 
 def _connection(host: str, path: str, patience: float) -> tuple[HTTPConnection, str]:

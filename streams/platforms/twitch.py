@@ -6,11 +6,13 @@ import json
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from streams.platforms.answers import TwitchStream, rows
+from streams.platforms.answers import Ingest, TwitchStream, rows
 from streams.platforms.transport import Deadline, PlatformError, call, decoded
 from streamsite.security.secret import Secret
 
 _HOST: Final = "api.twitch.tv"
+#: Answers without a token.
+_INGESTS: Final = "ingest.twitch.tv"
 
 
 class Twitch:
@@ -30,6 +32,14 @@ class Twitch:
         """Return the account's live stream; None: it is not live."""
         items = rows(TwitchStream, self._listed("streams", user_id=user), _HOST)
         return items[0] if items else None
+
+    def nearest_ingest(self) -> str:
+        """Return the name of the ingest server that Twitch lists first for this machine."""
+        url = f"https://{_INGESTS}/ingests"
+        listed = decoded(call("GET", url, self._deadline), _INGESTS).get("ingests")
+        servers = rows(Ingest, listed, _INGESTS)
+        usable = [one for one in servers if one.availability]
+        return min(usable, key=lambda one: one.priority).name if usable else ""
 
     def write(self, user: str, title: str, category: str) -> None:
         """Write the channel's title and category; empty: it stays."""

@@ -191,14 +191,18 @@ def _figures(stream: LiveStream, broadcast: Broadcast | None) -> dict[str, Any]:
 # ---- Twitch ----------------------------------------------------------------------------------
 
 
-def twitch(stream: TwitchStream | None) -> Verdict:
-    """Judge a Twitch channel by its row of Get Streams; None: it has none."""
+def twitch(stream: TwitchStream | None, nearest: str = "") -> Verdict:
+    """Judge a Twitch channel by its row of Get Streams; None: it has none.
+
+    `nearest`: the ingest server that Twitch lists first; may be empty.
+    """
     if stream is None:
+        other = f" Twitch's nearest server is {nearest}." if nearest else ""
         return Verdict(
             Level.DOWN,
             "Twitch shows the channel as offline, although we send.",
-            "Check that the key is of this account, and restart the output.",
-            {"live": False},
+            f"Check that the key is of this account, and restart the output.{other}",
+            {"live": False, "nearest_ingest": nearest},
         )
     figures = {
         "live": stream.type == "live",

@@ -34,7 +34,7 @@ def test_ended_while_bytes_flow(
     platform: StandIn,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The incident outlives the supervisor; a new broadcast closes it; one session throughout."""
+    """The incident outlives a supervisor; a new broadcast closes it; the session lasts."""
     monkeypatch.setitem(verdicts.DELAY, "youtube", timedelta(0))
     account = connected()
     channel = node.channel(node.item(shelf[4]))

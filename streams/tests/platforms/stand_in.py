@@ -41,6 +41,12 @@ class StandIn(ThreadingHTTPServer):
         }
         self.watched: list[list[Any]] = []
         self.twitch: list[dict[str, Any]] = []
+        #: The documented rows, and `_id`, `url_template` beside them.
+        self.ingests: list[dict[str, Any]] = [
+            {"name": "US East: Ashburn", "availability": 1.0, "priority": 20},
+            {"name": "Europe: Gone", "availability": 0.0, "priority": 1},
+            {"name": "Europe: Frankfurt", "availability": 1.0, "priority": 2},
+        ]
         self.patched: list[dict[str, Any]] = []
         #: Answers of the token endpoint, in their order; the last one stays.
         self.tokens: list[tuple[int, dict[str, Any]]] = [(200, _tokens())]
@@ -89,6 +95,7 @@ class StandIn(ThreadingHTTPServer):
             "/api.twitch.tv/helix/users": {
                 "data": [{"id": "141981764", "display_name": "OurTwitch"}]
             },
+            "/ingest.twitch.tv/ingests": {"ingests": self.ingests},
             "/api.twitch.tv/helix/streams": {"data": self.twitch, "pagination": {}},
         }
         if parts.path in fixed:
@@ -180,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
         host = self.path.split("/")[1]
         try:
             self.server.before(call)
-            if "oauth2" not in self.path:
+            if "oauth2" not in self.path and host != "ingest.twitch.tv":
                 self._authorize()
             status, answer = self.server.answer(self.command, self.path, body)
             self.server.after(call)

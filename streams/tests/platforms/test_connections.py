@@ -95,6 +95,17 @@ def test_a_refusal_ends_the_flow(
     assert TOKEN not in state.fault
 
 
+def test_a_stall_does_not_end_the_flow(platform: StandIn) -> None:
+    of = account()
+    platform.tokens = [(503, {}), GRANTED]
+    connections.order_device(of, "ada")
+    _step(of)
+    state = _step(of)
+    assert (state.flow, "tried again" in state.fault) == ("device", True)
+    state = _step(of)
+    assert (state.connected, state.fault) == (True, "")
+
+
 def test_a_code_that_nobody_types_is_over(platform: StandIn) -> None:
     of = account()
     platform.tokens = [PENDING]

@@ -221,8 +221,10 @@ def test_twitch(platform: StandIn) -> None:
     output = on_air(account)
     check(account)
     assert report(output).level == "down"
+    assert "Europe: Frankfurt" in report(output).details["advice"]
     assert _incident() is None
     a_minute_passes(account)
+    platform.ingests = [{"name": 1, "priority": "x"}]
     check(account)
     assert _incident() is not None
     platform.twitch = [
