@@ -149,8 +149,10 @@ def _pause(job: Pass, before: int, outcome: _Outcome, now: datetime) -> timedelt
     if job.account.kind != PlatformAccount.Kind.YOUTUBE:
         return quota.MIN_INTERVAL
     spent = connections.spent(job)
-    # Changes cost far more, and are rare.
-    cost = min(max(spent - before, 2 * quota.LIST_COST), quota.CHANGE_COST)
+    cost = max(spent - before, 2 * quota.LIST_COST)
+    if cost >= quota.CHANGE_COST:
+        # Changes were made, which the next check does not repeat.
+        cost = 4 * quota.LIST_COST
     return quota.interval(now, spent, job.account.daily_units, cost)
 
 

@@ -53,6 +53,10 @@ def test_a_new_broadcast_is_created_bound_and_live(platform: StandIn) -> None:
     output = _ended(platform, title_template="{channel}, now {now}")
     check(_of(output))
     assert _lives(platform) == ["complete", "live"]
+    # Its units do not delay the next check.
+    due = AccountState.objects.get().due_at
+    assert due is not None
+    assert due - timezone.now() <= timedelta(minutes=1)
     new = platform.broadcasts["video1"]
     assert new["contentDetails"] == {
         "enableDvr": True,
