@@ -28,7 +28,7 @@ from streams.models import (
     Run,
 )
 from streams.monitoring import formatting, verdict, worker_silence
-from streams.monitoring.verdict import Ours, Sent, Verdict
+from streams.monitoring.verdict import Ours, Sent, Theirs, Verdict
 from streams.monitoring.worker_silence import FRESH, Here, clock
 from streams.outputs.platforms import PLATFORMS, Platform
 from streams.planning import plans
@@ -316,7 +316,18 @@ def _verdict(
     if channel is not None and state != UNKNOWN:
         flaws = {Flaw(name): when(since) for name, since in channel.flaws.items()}
         ours = Ours(channel.inspected_at, flaws, _ignored(output.channel))
-    return verdict.judge(sent, ours, None, now)
+    return verdict.judge(sent, ours, _theirs(output), now)
+
+
+def _theirs(output: Output) -> Theirs | None:
+    """What the platform said; None: no account is chosen, so it is not asked."""
+    if output.account_id is None:
+        return None
+    try:
+        row = output.platform_report
+    except ObjectDoesNotExist:
+        return Theirs(UNKNOWN, "", None)
+    return Theirs(row.level, row.sentence, row.checked_at, row.valid_until)
 
 
 def _ignored(channel: Channel) -> frozenset[Flaw]:
@@ -408,7 +419,7 @@ def report(
     """
     newest = Incident.objects.filter(channel=OuterRef("pk")).order_by("-opened_at", "-pk")
     # The key is never loaded, so it can never be shown.
-    outputs = Output.objects.defer("key").select_related("state")
+    outputs = Output.objects.defer("key").select_related("state", "platform_report")
     channels = (
         Channel.objects.select_related("state")
         .annotate(newest_incident=Subquery(newest.values("pk")[:1]))

@@ -85,11 +85,15 @@ class Ours:
 
 @dataclass(frozen=True, slots=True)
 class Theirs:
-    """What the platform said. `level`: one of the verdict's words."""
+    """What the platform said. `level`: one of the verdict's words.
+
+    `valid_until`: later it is unknown; None: `THEIRS_VALID` after the check.
+    """
 
     level: str
     sentence: str
     checked_at: datetime | None
+    valid_until: datetime | None = None
 
 
 NO_ACCOUNT: Final = Measured(
@@ -159,7 +163,7 @@ def judge_theirs(theirs: Theirs | None, now: datetime) -> Measured:
         return NO_ACCOUNT
     if theirs.checked_at is None:
         return Measured(Level.UNKNOWN, "The platform was not asked yet.")
-    if now - theirs.checked_at > THEIRS_VALID:
+    if now > (theirs.valid_until or theirs.checked_at + THEIRS_VALID):
         text = f"The platform has not answered since {theirs.checked_at:%H:%M:%S} UTC."
         return Measured(Level.UNKNOWN, text)
     return Measured(Level(theirs.level), theirs.sentence)

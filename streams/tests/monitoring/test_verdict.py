@@ -43,6 +43,18 @@ ENDED = Theirs("down", "YouTube has ended the broadcast.", NOW - timedelta(secon
             *(WELL, SEEN, replace(GOOD, checked_at=NOW - timedelta(minutes=6)), "unknown"),
             "The platform has not answered since 20:54:00 UTC.",
         ),
+        # A platform that is asked less often, for its quota, is believed longer.
+        (
+            WELL,
+            SEEN,
+            replace(
+                GOOD,
+                checked_at=NOW - timedelta(minutes=9),
+                valid_until=NOW + timedelta(minutes=1),
+            ),
+            "healthy",
+            WELL_SENTENCE,
+        ),
         (WELL, SEEN, Theirs("healthy", "", None), "unknown", "The platform was not asked yet."),
         # ... and hides nothing that is bad.
         (WELL, BLACK, replace(GOOD, checked_at=None), "degraded", "The picture is black"),

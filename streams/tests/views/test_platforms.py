@@ -147,6 +147,11 @@ def test_an_output_shows_the_report_of_its_platform(
         of.pk,
     )
     assert KEY not in shown + str(body)
+    status = engineer.get("/api/v1/channels/demo/status").json()
+    assert status["outputs"][0]["verdict"]["theirs"] == {
+        "level": "healthy",
+        "sentence": "The broadcast is live.",
+    }
     # Later it is unknown, never good.
     PlatformReport.objects.update(valid_until=timezone.now() - timedelta(seconds=1))
     body = engineer.get(f"/api/v1/outputs/{output.pk}/platform").json()

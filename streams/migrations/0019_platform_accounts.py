@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('streams', '0017_second_node'),
+        ('streams', '0018_air_watch'),
     ]
 
     operations = [
