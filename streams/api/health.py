@@ -12,8 +12,9 @@ from ninja import Query, Schema, Status
 from ninja.errors import HttpError
 
 from streams.models import Channel, Output, visible
-from streams.monitoring import components, uptime
+from streams.monitoring import components
 from streams.monitoring import metrics as samples
+from streams.monitoring.uptime import figures
 from streams.views.pages import in_public
 from streamsite.accounts.limits import own_channels
 from streamsite.api.auth import Router
@@ -57,9 +58,9 @@ class Metrics(Schema):
 
 
 class Uptimes(Schema):
-    """periods: day, week, month (in the channel's zone), 7d, 30d; or the requested span."""
+    """periods: day, week, month (of the channel's zone), 7d, 30d, 90d; or the given span."""
 
-    channels: list[uptime.ChannelUptime]
+    channels: list[figures.ChannelUptime]
 
 
 class HealthParams(Plain):
@@ -186,10 +187,10 @@ def metrics(request: HttpRequest, params: Query[MetricsParams]) -> dict[str, Any
 )
 @needs(READ_ONLY, "streams.view_channel")
 def uptimes(request: HttpRequest, params: Query[UptimeParams]) -> dict[str, Any]:
-    """For today, this week and month, the last 7 and 30 days; or for the requested span."""
+    """For today, this week and month, the last 7, 30 and 90 days; or for the requested span."""
     _demand(request, params)
     span = _span(params.begins, params.ends) if params.begins or params.ends else None
-    channels = uptime.uptimes(
+    channels = figures.uptimes(
         timezone.now(),
         slug=params.channel,
         output=params.output,

@@ -285,4 +285,4 @@ def test_uptime_of_a_span(get: Callable[..., Any]) -> None:
     assert body["periods"]["span"]["percent"] == 99.0
     assert body["outputs"][0]["id"] == output.pk
     (usual,) = get("/api/v1/health/uptime", channel="demo").json()["channels"]
-    assert set(usual["periods"]) == {"day", "week", "month", "7d", "30d"}
+    assert set(usual["periods"]) == {"day", "week", "month", "7d", "30d", "90d"}
