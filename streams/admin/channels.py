@@ -47,6 +47,7 @@ HISTORY = {
     "as-run entry",
     "incident",
     "sample",
+    "thinned sample",
     "log line",
     "channel state",
     "output state",
@@ -96,7 +97,15 @@ class ChannelAdmin(OwnChannels, WithKeys, ModelAdmin):
     autocomplete_fields = ("playlist", "filler")
     inlines = (OutputInline, TakeoverInline, HoursInline)
     fieldsets = (
-        (None, {"fields": ("name", "slug", "preview", "public_guide", "test_channel")}),
+        (
+            None,
+            {
+                "fields": (
+                    *("name", "slug", "preview", "public_guide", "public_status"),
+                    "test_channel",
+                )
+            },
+        ),
         (
             "Programme",
             {

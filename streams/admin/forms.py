@@ -182,8 +182,8 @@ LOGO = {"logo_corner", "logo_width"}
 class ChannelForm(SeenForm):
     seen_fields = (
         *("name", "slug", "playlist_id", "playlist_order", "filler_id", "time_zone"),
-        *("max_rating", "on_return", "preview", "public_guide", "test_channel"),
-        *("if_black", "if_still", "if_silent", "if_late"),
+        *("max_rating", "on_return", "preview", "public_guide", "public_status"),
+        *("test_channel", "if_black", "if_still", "if_silent", "if_late"),
     )
 
     def _now(self, row: Channel) -> str:

@@ -174,6 +174,7 @@ class ChannelDetail(Schema):
     on_return: str
     preview: bool
     public_guide: bool
+    public_status: bool
     test_channel: bool
     if_black: OnFlaw
     if_still: OnFlaw
@@ -212,6 +213,7 @@ class ChannelChange(Body):
     on_return: Return = may_be_left_out()
     preview: bool = may_be_left_out()
     public_guide: bool = may_be_left_out()
+    public_status: bool = may_be_left_out()
     test_channel: bool = may_be_left_out()
     if_black: OnFlaw = may_be_left_out()
     if_still: OnFlaw = may_be_left_out()

@@ -157,10 +157,18 @@ def detailed(request: HttpRequest) -> Status[components.Detailed]:
 )
 @needs(READ_ONLY, "streams.view_channel")
 def metrics(request: HttpRequest, params: Query[MetricsParams]) -> dict[str, Any]:
-    """Samples are taken every ten seconds; after a day one per five minutes is kept."""
+    """Samples are taken every ten seconds.
+
+    After 48 hours one per minute is kept, after 30 days one per 15 minutes: the means, and the
+    worst values.
+    """
     _demand(request, params)
     begins, ends = _span(params.begins, params.ends)
-    size = params.bucket or samples.length(begins, ends)
+    own = own_channels(request)
+    size = params.bucket or max(
+        samples.length(begins, ends),
+        samples.resolution(begins, ends, slug=params.channel, output=params.output, among=own),
+    )
     try:
         series = samples.series(
             begins,
@@ -168,7 +176,7 @@ def metrics(request: HttpRequest, params: Query[MetricsParams]) -> dict[str, Any
             slug=params.channel,
             output=params.output,
             seconds=size,
-            among=own_channels(request),
+            among=own,
         )
     except samples.TooFineError as error:
         raise HttpError(422, str(error)) from None

@@ -1,6 +1,14 @@
 from streams.models.channel import Channel, Output
 from streams.models.drill import Drill
-from streams.models.history import AsRun, Evidence, Incident, LogLine, Run, Sample
+from streams.models.history import (
+    AsRun,
+    Evidence,
+    Incident,
+    LogLine,
+    Run,
+    Sample,
+    ThinnedSample,
+)
 from streams.models.ingest import Broadcaster, IngestServer, LiveStream, StreamKey
 from streams.models.own_channels import visible
 from streams.models.platform import (
@@ -39,6 +47,7 @@ __all__ = [
     "StreamKey",
     "Takeover",
     "TakeoverRight",
+    "ThinnedSample",
     "UpcomingProblem",
     "WatchDay",
     "visible",

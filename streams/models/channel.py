@@ -156,6 +156,14 @@ class Channel(OneLineText):
         help_text="The guide for players (XMLTV) and the now-and-next data for overlays are "
         "readable without a login.",
     )
+    public_status = models.BooleanField(
+        "public status page",
+        default=False,
+        # Until its restart, the version before adds channels without it.
+        db_default=False,
+        help_text="Whether it is on the air, and its uptime of 90 days, are readable without a "
+        "login. Causes and addresses are not.",
+    )
 
     test_channel = models.BooleanField(
         default=False,

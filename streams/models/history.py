@@ -93,6 +93,12 @@ class AsRun(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["run", "-started_at"]),
             models.Index(fields=["started_at", "id"], name="as_run_by_time"),
+            # Few: the report of 90 days reads them.
+            models.Index(
+                fields=["started_at"],
+                condition=models.Q(rule="failover"),
+                name="as_run_failovers",
+            ),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -174,11 +180,16 @@ class Evidence(models.Model):
 
 
 class Sample(models.Model):
-    """One process of a channel, measured every ten seconds."""
+    """One process of a channel, measured every ten seconds. A job thins old ones.
 
-    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="samples")
+    There are 35,000 a day for each channel: an index more takes as much as a value.
+    """
+
+    channel = models.ForeignKey(
+        Channel, on_delete=models.CASCADE, related_name="samples", db_index=False
+    )
     output = models.ForeignKey(
-        Output, null=True, on_delete=models.SET_NULL, related_name="samples"
+        Output, null=True, on_delete=models.SET_NULL, related_name="samples", db_index=False
     )
     role = models.CharField(max_length=16)
     at = models.DateTimeField()
@@ -198,13 +209,48 @@ class Sample(models.Model):
     queued_bytes = models.PositiveBigIntegerField(null=True)
 
     class Meta:
-        indexes: ClassVar = [
-            models.Index(fields=["channel", "-at"]),
-            models.Index(fields=["at"]),
-        ]
+        indexes: ClassVar = [models.Index(fields=["channel", "-at"])]
 
     def __str__(self) -> str:
         return f"{self.role} at {self.at:%H:%M:%S}"
+
+
+class ThinnedSample(models.Model):
+    """The samples of one process of a channel in `seconds` from `at` on, as one row.
+
+    Means, and the worst values: a dip of ten seconds is not lost.
+    """
+
+    channel = models.ForeignKey(
+        Channel, on_delete=models.CASCADE, related_name="thinned_samples", db_index=False
+    )
+    output = models.ForeignKey(
+        Output, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    role = models.CharField(max_length=16)
+    at = models.DateTimeField()
+    seconds = models.PositiveSmallIntegerField(help_text="Length of its span.")
+    samples = models.PositiveSmallIntegerField(help_text="Samples that it stands for.")
+    bitrate = models.PositiveBigIntegerField(null=True, help_text="bit/s")
+    bitrate_least = models.PositiveBigIntegerField(null=True)
+    fps = models.FloatField(null=True)
+    speed = models.FloatField(null=True)
+    speed_least = models.FloatField(null=True)
+    lag_seconds = models.FloatField(null=True, help_text="Seconds behind the wall clock.")
+    lag_most = models.FloatField(null=True)
+    cpu_percent = models.FloatField(null=True, help_text="Percent of one core.")
+    cpu_most = models.FloatField(null=True)
+    memory_bytes = models.PositiveBigIntegerField(null=True)
+    memory_most = models.PositiveBigIntegerField(null=True)
+
+    class Meta:
+        verbose_name = "thinned sample"
+        indexes: ClassVar = [
+            models.Index(fields=["channel", "seconds", "at"], name="thinned_by_channel")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} from {self.at:%H:%M:%S}, {self.seconds} s"
 
 
 class LogLine(models.Model):

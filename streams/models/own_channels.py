@@ -8,7 +8,7 @@ from django.db.models import Model, QuerySet
 
 from streams.models.channel import Channel, Output
 from streams.models.drill import Drill
-from streams.models.history import AsRun, Incident, LogLine, Run, Sample
+from streams.models.history import AsRun, Incident, LogLine, Run, Sample, ThinnedSample
 from streams.models.ingest import Broadcaster, LiveStream, StreamKey
 from streams.models.platform import PlatformAccount, WatchDay
 from streams.models.programme import Block, OnAirHours, UpcomingProblem
@@ -28,6 +28,7 @@ CHANNEL_OF: Final[dict[type[Model], str]] = {
     AsRun: "run__channel",
     Incident: "channel",
     Sample: "channel",
+    ThinnedSample: "channel",
     Drill: "channel",
     LogLine: "channel",
     Takeover: "channel",

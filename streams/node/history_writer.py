@@ -258,4 +258,6 @@ def _sample(note: ledger.Sampled) -> Sample:
             "resent_percent": note.taken.resent_percent,
             "queued_bytes": note.taken.queued,
         }
-    return Sample(**owner, **values | {"at": when(note.at)})
+    # Whole seconds: SQLite keeps times as texts, 345,000 a day with ten channels.
+    at = when(note.at).replace(microsecond=0)
+    return Sample(**owner, **values | {"at": at})

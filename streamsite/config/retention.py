@@ -15,7 +15,7 @@ DAYS: Final = {
     "live-streams": 365,
     "broadcasts": 365,
     "watch-days": 730,
-    "samples": 30,
+    "samples": 730,
     "upcoming-problems": 30,
     "nodes": 90,
     "syncs": 90,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db.models import QuerySet
 
-from streams.models import Sample
-from streams.monitoring import metrics
+from streams.monitoring import thinning
 from streamsite.maintenance import retention
 
 #: Rows removed in one transaction: some 50 ms, also where others refer to them.
@@ -23,7 +23,9 @@ def counts(now: datetime) -> Counter[str]:
     result: Counter[str] = Counter()
     for name, rows in _due(now):
         result[name] += rows.count()
-    result["samples"] += len(metrics.surplus(now))
+    result["samples"] += thinning.surplus(
+        now, now - timedelta(days=settings.RETENTION_DAYS["samples"])
+    )
     return result
 
 
@@ -33,12 +35,7 @@ def prune(now: datetime, seconds: float) -> Counter[str]:
     result: Counter[str] = Counter()
     for name, rows in _due(now):
         result[name] += sum(_removed(rows, until))
-    surplus = metrics.surplus(now)
-    for start in range(0, len(surplus), BATCH):
-        if time.monotonic() >= until:
-            break
-        chosen = Sample.objects.filter(pk__in=surplus[start : start + BATCH])
-        result["samples"] += chosen.delete()[0]
+    result["samples"] += thinning.thin(now, until)
     return result
 
 

@@ -30,9 +30,11 @@ from streams.models import (
     Run,
     Sample,
     Takeover,
+    ThinnedSample,
     UpcomingProblem,
     WatchDay,
 )
+from streams.monitoring.thinning import STEPS
 from streamsite.accounts.models import AuditEntry, UserSession
 from streamsite.api.models import KeyChange
 from streamsite.webhooks.models import Delivery
@@ -63,6 +65,16 @@ class Kind:
 def _by(model: type[Model], column: str) -> Callable[[datetime], QuerySet[Any]]:
     """Rows whose column lies before the moment; a row without a value has not ended."""
     return lambda at: QuerySet(model).filter(**{f"{column}__lt": at})
+
+
+def _samples(model: type[Sample | ThinnedSample]) -> Callable[[datetime], QuerySet[Any]]:
+    """Samples by channel and length: that is what their indexes begin with."""
+    lengths = (
+        {"seconds__in": [step.seconds for step in STEPS]} if model is ThinnedSample else {}
+    )
+    return lambda at: QuerySet(model).filter(
+        channel__in=list(Channel.objects.values_list("pk", flat=True)), at__lt=at, **lengths
+    )
 
 
 def _as_run(at: datetime) -> QuerySet[Any]:
@@ -125,9 +137,11 @@ KINDS: Final = (
     Kind(
         "samples",
         Sample,
-        "after they were taken; after a day one in five minutes is kept",
-        _by(Sample, "at"),
+        "after they were taken; after 48 hours one a minute is kept, after 30 days one in 15 "
+        "minutes, with means and worst values",
+        _samples(Sample),
     ),
+    Kind("samples", ThinnedSample, "as samples", _samples(ThinnedSample)),
     Kind(
         "upcoming-problems",
         UpcomingProblem,

@@ -41,6 +41,7 @@ from streams.models import (
     Run,
     Sample,
     Takeover,
+    ThinnedSample,
     UpcomingProblem,
 )
 from streams.tests import rows
@@ -127,7 +128,7 @@ def live_streams() -> QuerySet[Any]:
 def samples() -> QuerySet[Any]:
     channel = rows.channel()
     seconds = timedelta(seconds=10)
-    for at in (ago("samples"), NOW - seconds, NOW - 2 * seconds, ago("samples", -2)):
+    for at in (ago("samples"), NOW - seconds, NOW - 2 * seconds, NOW - timedelta(days=1)):
         Sample.objects.create(channel=channel, role="hub", state="on_air", at=at)
     return Sample.objects.all()
 
@@ -275,7 +276,7 @@ def test_a_run_goes_with_its_entries() -> None:
 
 def test_samples_are_thinned_and_the_newest_log_lines_kept() -> None:
     channel = rows.channel()
-    midday = NOW - timedelta(days=2)
+    midday = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(days=3)
     for number in range(60):
         Sample.objects.create(
             channel=channel, role="hub", state="on_air",
@@ -286,11 +287,11 @@ def test_samples_are_thinned_and_the_newest_log_lines_kept() -> None:
         for number in range(MAX_LOG_LINES + 3)
     )
     removed = {name: count for name, count in prune.prune(NOW, 60).items() if count}
-    assert removed == {"samples": 58, "log-lines": 3}
+    assert removed == {"samples": 60, "log-lines": 3}
     assert LogLine.objects.order_by("pk")[0].text == "3"
-    assert [sample.at for sample in Sample.objects.order_by("at")] == [
-        midday,
-        midday + timedelta(minutes=5),
+    assert not Sample.objects.exists()
+    assert [(thin.at, thin.samples) for thin in ThinnedSample.objects.order_by("at")] == [
+        (midday + timedelta(minutes=minute), 6) for minute in range(10)
     ]
 
 
