@@ -2,7 +2,7 @@ from django.urls import path, re_path
 
 from streams import views
 from streams.control.commands import ORDERS
-from streams.views import calendar, platforms
+from streams.views import calendar, platforms, room, status, uptime
 from streams.views.metrics import metrics
 
 urlpatterns = [
@@ -17,6 +17,14 @@ urlpatterns = [
     path("admin/calendar/<slug:slug>/why/", calendar.why, name="calendar-why"),
     path("channels/<slug:slug>/guide.xml", views.xmltv, name="guide"),
     path("channels/<slug:slug>/now.json", views.now_next, name="now-next"),
+    path("channels/<slug:slug>/status", status.page, name="public-status"),
+    path("channels/<slug:slug>/status.json", status.data, name="public-status-json"),
+    path("admin/uptime/", uptime.index, name="uptime"),
+    path("admin/uptime/<slug:slug>/", uptime.channel, name="uptime-channel"),
+    path("admin/uptime/<slug:slug>/print", uptime.printed, name="uptime-print"),
+    path("admin/uptime/<slug:slug>/<str:what>.csv", uptime.exported, name="uptime-csv"),
+    path("admin/wall/", room.wall, name="wall"),
+    path("admin/wall/strips", room.strips, name="room-strips"),
     path("admin/as-run.csv", views.as_run_csv, name="as-run-csv"),
     path("channels/<slug:slug>/panels", views.panels, name="channel-panels"),
     re_path(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,14 +21,35 @@ from streams.monitoring import formatting
 from streams.monitoring.failing_jobs import failing
 from streams.monitoring.preflight import MAKING_SAMPLES, Finding, findings, standing
 from streams.monitoring.report import PREFLIGHT_RETRY, ChannelReport, report
+from streams.monitoring.room import drawn
+from streams.monitoring.uptime import timeline
 from streamsite.accounts.limits import own_channels
 
 register = template.Library()
 
 register.filter("bitrate", formatting.bitrate)
 register.filter("label", formatting.label)
+register.filter("percent", timeline.percent)
 register.filter("size", formatting.size)
 register.filter("span", formatting.span)
+
+
+@register.filter
+def of_key(values: object, key: object) -> Any:
+    """Returns the value of that key; None if there is none."""
+    return values.get(key) if isinstance(values, Mapping) else None
+
+
+@register.filter
+def unix(moment: object) -> int | str:
+    """Returns whole seconds since 1970."""
+    return int(moment.timestamp()) if isinstance(moment, datetime) else ""
+
+
+@register.simple_tag(takes_context=True)
+def room(context: dict[str, Any]) -> dict[str, Any]:
+    """Returns the strips and curves of the channels that the visitor may see."""
+    return drawn(own_channels(context["request"]))
 
 
 @register.filter

@@ -157,13 +157,12 @@ def measure(count: int) -> int:
         say(f"after {age.days} days: {removed} rows thinned to {left} in {spent:.1f} s")
     full, minutes, quarters = (size - before - as_run for size in (with_samples, *sizes))
     say(f"the as-run log of a day takes {as_run / MB:.1f} MB")
-    say(
-        f"samples of a day take {full / MB:.1f} MB, of one older than 48 h {minutes / MB:.1f} MB, "
-        f"than 30 d {quarters / MB:.2f} MB"
-    )
+    say(f"samples of a day take {full / MB:.1f} MB, of one older than 48 h")
+    say(f"{minutes / MB:.1f} MB, of one older than 30 days {quarters / MB:.2f} MB")
     growth = (minutes + as_run) / MB
     say(
-        f"from the third day on the database grows by {growth:.1f} MB a day, of {ALLOWED_MB:.0f}"
+        f"from the third day on the database grows by {growth:.1f} MB a day, "
+        f"of {ALLOWED_MB * count / 10:.0f}"
     )
     years = (2 * full + 28 * minutes + 700 * quarters + 730 * as_run) / MB
     say(f"two years take {years:.0f} MB, of which the as-run log {730 * as_run / MB:.0f} MB")

@@ -17,6 +17,7 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Channels", "live_tv", "streams.Channel"),
         ("Outputs", "cell_tower", "streams.Output"),
         ("Platform accounts", "badge", "streams.PlatformAccount"),
+        ("Uptime", "query_stats", "uptime"),
         ("Upcoming problems", "event_busy", "streams.UpcomingProblem"),
         ("Blocks", "calendar_month", "streams.Block"),
     ),
@@ -65,6 +66,7 @@ PAGES: Final = {
     "live-streams": "streams.view_livestream",
     "media-download-tool": "media_library.view_downloadjob",
     "media-upload": "media_library.add_mediaitem",
+    "uptime": "streams.view_channel",
     "sessions": "streamsite.view_usersession",
     "watch-hours": "streams.view_watchday",
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.db.models import F, OuterRef, Prefetch, Q, Subquery
@@ -30,6 +30,8 @@ from streams.monitoring.worker_silence import FRESH
 from streams.playout.contract.turn import FAILOVER
 from streams.programme.lookahead import Span
 
+#: Of an outage of several incidents, what is older than this before a period is not read.
+MAX_OUTAGE: Final = timedelta(days=7)
 #: Incidents of a channel that went over to another node, or to a node that started anew, by the
 #: start of their cause (streams.playout.channel.adoption).
 MOVED: Final = (
@@ -79,14 +81,7 @@ def uptimes(
 
     It covers the standard periods, or only `span`. `among`: only channels with these ids.
     """
-    channels = Channel.objects.select_related("state")
-    if slug is not None:
-        channels = channels.filter(slug=slug)
-    if output is not None:
-        channels = channels.filter(outputs=output)
-    if among is not None:
-        channels = channels.filter(pk__in=among)
-    rows = list(channels.prefetch_related(Prefetch("outputs", Output.objects.defer("key"))))
+    rows = channels(slug=slug, output=output, among=among)
     spans_by_channel = {
         channel.pk: {"span": span} if span else periods(now, channel.zone) for channel in rows
     }
@@ -100,24 +95,40 @@ def uptimes(
     ]
 
 
-def airs(channels: Sequence[Channel], since: datetime, now: datetime) -> list[ChannelAir]:
+def channels(
+    *, slug: str | None = None, output: int | None = None, among: Collection[int] | None = None
+) -> list[Channel]:
+    """Returns the channels with what `airs` needs. No secret is loaded."""
+    rows = Channel.objects.select_related("state")
+    if slug is not None:
+        rows = rows.filter(slug=slug)
+    if output is not None:
+        rows = rows.filter(outputs=output)
+    if among is not None:
+        rows = rows.filter(pk__in=among)
+    outputs = Output.objects.defer("key", "secret_query").order_by("pk")
+    return list(rows.prefetch_related(Prefetch("outputs", outputs)))
+
+
+def airs(rows: Sequence[Channel], since: datetime, now: datetime) -> list[ChannelAir]:
     """Returns the spans of these channels from `since` up to now. Five queries.
 
     The channels come with their states and outputs.
     """
     lasting = Q(ended_at=None) | Q(ended_at__gt=since)
     runs: dict[int, list[Run]] = {}
-    for run in Run.objects.filter(lasting, channel__in=channels):
+    for run in Run.objects.filter(lasting, channel__in=rows):
         runs.setdefault(run.channel_id, []).append(run)
-    # An outage may have started before the period: read incidents from its run's start on.
+    # An outage may have started before the period, with an incident that is closed by then.
     oldest = min((run.started_at for some in runs.values() for run in some), default=since)
+    oldest = max(oldest, since - MAX_OUTAGE)
     troubles: dict[int, list[Incident]] = {}
     for incident in Incident.objects.filter(
-        Q(closed_at=None) | Q(closed_at__gt=min(since, oldest)), channel__in=channels
+        Q(closed_at=None) | Q(closed_at__gt=min(since, oldest)), channel__in=rows
     ):
         troubles.setdefault(incident.channel_id, []).append(incident)
     moments: dict[int, list[Moment]] = {}
-    for channel_id, moment in _moments(channels, since, now):
+    for channel_id, moment in _moments(rows, since, now):
         moments.setdefault(channel_id, []).append(moment)
     return [
         _air(
@@ -127,7 +138,7 @@ def airs(channels: Sequence[Channel], since: datetime, now: datetime) -> list[Ch
             moments.get(channel.pk, []),
             now,
         )
-        for channel in channels
+        for channel in rows
     ]
 
 
