@@ -199,7 +199,13 @@ def _air(
     )
     return ChannelAir(
         channel,
-        air(runs, [*whole, *all_lost], now, listed=troubles(faults)),
+        air(
+            runs,
+            [*whole, *all_lost],
+            now,
+            listed=troubles(faults),
+            of_outputs=[one for output in outputs if output.enabled for one in own[output.pk]],
+        ),
         tuple((output, air(runs, [*whole, *own[output.pk]], now)) for output in outputs),
         (*moments, *moved),
     )

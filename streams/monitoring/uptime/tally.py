@@ -88,6 +88,7 @@ class Air:
     """All spans of a channel or an output up to `now`, sorted and without overlaps.
 
     `covered` is the known part of the ordered time. `lost` are single incidents, unmerged.
+    `partly`: of a channel, while an output was off the air and the channel was not.
     """
 
     now: datetime
@@ -98,6 +99,7 @@ class Air:
     planned: list[Span]
     lost: list[Span]
     troubles: tuple[Trouble, ...]
+    partly: Sequence[Span] = ()
 
 
 def periods(now: datetime, zone: ZoneInfo) -> dict[str, Span]:
@@ -120,17 +122,19 @@ def air(
     troubles: Sequence[Trouble],
     now: datetime,
     listed: Sequence[Trouble] | None = None,
+    of_outputs: Sequence[Trouble] = (),
 ) -> Air:
     """Returns the spans on and off the air.
 
-    `listed`: the incidents to group by cause; None: the troubles.
+    `listed`: the incidents to group by cause; None: the troubles. `of_outputs`: those of the
+    outputs of a channel.
     """
     covered = merged((run.begins, run.ends or now) for run in runs)
     lost = [(one.begins, one.ends or now) for one in troubles if one.severity == LOST]
     warming = [(run.begins, run.on_air or run.ends or now) for run in runs]
     off = common(merged([*lost, *warming]), covered)
 
-    def others(severity: str) -> list[Span]:
+    def others(severity: str, troubles: Sequence[Trouble] = troubles) -> list[Span]:
         spans = merged(
             (one.begins, one.ends or now) for one in troubles if one.severity == severity
         )
@@ -145,6 +149,7 @@ def air(
         planned=others(PLANNED),
         lost=lost,
         troubles=tuple(troubles if listed is None else listed),
+        partly=others(LOST, of_outputs),
     )
 
 

@@ -118,12 +118,18 @@ def percent(value: float | None) -> str:
     return "100 %" if value >= 100 else f"{int(value * 1000) / 1000:.3f} %"  # noqa: PLR2004 - percent
 
 
+def _degraded(air: Air) -> list[Span]:
+    """A channel is degraded while one of its outputs is lost, too."""
+    return merged([*air.degraded, *air.partly])
+
+
 def _spans(air: Air) -> list[tuple[AirKind, Sequence[Span]]]:
-    planned = without(air.planned, air.degraded)
-    rest = without(without(without(air.covered, air.off), air.degraded), planned)
+    degraded = _degraded(air)
+    planned = without(air.planned, degraded)
+    rest = without(without(without(air.covered, air.off), degraded), planned)
     return [
         (AirKind.LOST, air.off),
-        (AirKind.DEGRADED, air.degraded),
+        (AirKind.DEGRADED, degraded),
         (AirKind.PLANNED, planned),
         # Another run may have begun after that of a silent worker.
         (AirKind.UNKNOWN, without(air.unknown, air.covered)),
@@ -212,7 +218,7 @@ def _day(air: Air, day: date, span: Span) -> Day:
     here = [span] if span[0] < span[1] else []
     known, off, degraded, planned, unknown = (
         seconds(common(spans, here))
-        for spans in (air.covered, air.off, air.degraded, air.planned, air.unknown)
+        for spans in (air.covered, air.off, _degraded(air), air.planned, air.unknown)
     )
     share = 100 * (known - off) / known if known else None
     return Day(

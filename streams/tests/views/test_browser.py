@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from selenium.webdriver import Chrome
 
 from streams.models import Channel, LogLine
@@ -104,6 +106,31 @@ def test_the_page_reports_an_unreachable_server(
         60,
         "the warning goes when the server answers",
     )
+
+
+def test_the_wall_without_a_connection_is_unknown(
+    transactional_db: None, browser: Chrome, site: str
+) -> None:
+    channel = rows.channel()
+    rows.output(channel)
+    # Measured in the future, so that the server itself goes on saying On air.
+    later = timezone.now() + timedelta(hours=1)
+    rows.node(later)
+    rows.on_air(channel, at=later)
+    log_in(browser, site)
+    browser.get(f"{site}/admin/wall/")
+    showing = state(browser)
+    until(lambda: showing() == "On air", 60, "the wall says that it is on air")
+    browser.execute_cdp_cmd("Network.enable", {})
+    offline = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline | {"offline": True})
+    until(lambda: showing() == "Unknown", 60, "the wall does not keep the last good state")
+    states = "return [...document.querySelectorAll('[data-state]')].map(e => e.dataset.state)"
+    assert browser.execute_script(states) == ["unknown", "unknown"]
+    assert "Mbit/s" not in words(browser, ".sx-tile")
+    shows_text(browser, "[data-lost]", "The server doesn't answer.")
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline | {"offline": False})
+    until(lambda: showing() == "On air", 60, "it is back")
 
 
 @pytest.mark.parametrize("width", [1440, 390])
