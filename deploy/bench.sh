@@ -30,6 +30,8 @@ export ENV_FILE=/dev/null
 "$python" -m media_library.tests.bench_pages "$@"
 "$python" -m streams.tests.bench_auth
 "$python" -m streams.tests.bench_api
+# What the samples of ten channels take in a day, and in two years.
+"$python" -m streams.tests.bench_samples || status=$?
 # The memory of an installation with one, two and three channels on air, process by process.
 "$python" -m streamsite.tests.bench_memory
 # The CPU of 10, 25 and 50 channels beside as many bare loops of FFmpeg: half an hour.

@@ -168,7 +168,7 @@ def test_the_loads_are_bounded(viewer: Client, django_assert_max_num_queries: Mo
         cache.clear()
         with django_assert_max_num_queries(most):
             assert len(viewer.get(url).content) < 400_000
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):
         viewer.get("/admin/wall/strips")
 
 
