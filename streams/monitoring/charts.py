@@ -73,8 +73,8 @@ def charts(channel: Channel, now: datetime, span: str) -> list[Chart]:
     """Returns the charts of a channel's processes over one of `SPANS`."""
     begins = now - SPANS[span]
     names = dict(channel.outputs.values_list("pk", "name"))
-    found = metrics.series(begins, now, slug=channel.slug)
-    labelled = [(_label(one, names), one) for one in found]
+    measured = metrics.series(begins, now, slug=channel.slug)
+    labelled = [(_label(one, names), one) for one in measured]
     size = max(metrics.length(begins, now), metrics.resolution(begins, now, slug=channel.slug))
     return [
         _chart(labelled, (begins, now), timedelta(seconds=size), what) for what in QUANTITIES
@@ -92,8 +92,8 @@ def _chart(
     what: Quantity,
 ) -> Chart:
     def values(one: Series, name: str) -> list[tuple[datetime, float]]:
-        found = ((bucket.begins, getattr(bucket, name)) for bucket in one.buckets)
-        return [(at, value) for at, value in found if value is not None]
+        pairs = ((bucket.begins, getattr(bucket, name)) for bucket in one.buckets)
+        return [(at, value) for at, value in pairs if value is not None]
 
     curves = [(label, one, values(one, what.field)) for label, one in labelled]
     curves = [curve for curve in curves if curve[2]]

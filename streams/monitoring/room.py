@@ -22,11 +22,11 @@ def drawn(own: Collection[int] | None) -> dict[str, Any]:
     """
     if own is not None:
         return _made(own)
-    found = cache.get("room-strips")
-    if found is None:
-        found = _made(None)
-        cache.set("room-strips", found, STRIPS_TTL_S)
-    kept: dict[str, Any] = found
+    result = cache.get("room-strips")
+    if result is None:
+        result = _made(None)
+        cache.set("room-strips", result, STRIPS_TTL_S)
+    kept: dict[str, Any] = result
     return kept
 
 

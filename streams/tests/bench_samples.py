@@ -27,12 +27,14 @@ ALLOWED_MB: Final = 50.0
 MB: Final = 10**6
 DAY_S: Final = 86_400
 ITEM_S: Final = 180
+#: As in streamsite.maintenance.retention.
+MAX_LOG_LINES: Final = 2000
 LINE: Final = "[FFMPEG] Opening 'live000123.ts' for writing, as it does every two seconds"
 PROCESSES: Final = ("player", "hub", "pusher", "pusher")
 BEGUN: Final = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -82,7 +84,6 @@ def prepare(count: int) -> Channels:
     """The channels with their log lines."""
     from streams.models import LogLine, Run
     from streams.tests import rows
-    from streamsite.maintenance.retention import MAX_LOG_LINES
 
     channels: Channels = []
     for number in range(count):
@@ -113,7 +114,7 @@ def fill(channels: Channels) -> tuple[int, int]:
                       why="It follows in the playlist.")
                 for _, run, _ in channels
             )  # fmt: skip
-    say(f"samples take {(samples - before) / MB:.1f} MB")
+    report(f"samples take {(samples - before) / MB:.1f} MB")
     return Sample.objects.count(), database_bytes() - samples
 
 
@@ -141,9 +142,9 @@ def measure(count: int) -> int:
     before, begun = database_bytes(), time.monotonic()
     samples, as_run = fill(channels)
     day = database_bytes() - before
-    say(f"{connection.vendor}, {count} channels with 2 outputs: {samples} samples in a day")
-    say(f"the first two days take {day / MB:.1f} MB each")
-    say(f"written in {time.monotonic() - begun:.0f} s of the machine's time")
+    report(f"{connection.vendor}, {count} channels with 2 outputs: {samples} samples in a day")
+    report(f"the first two days take {day / MB:.1f} MB each")
+    report(f"written in {time.monotonic() - begun:.0f} s of the machine's time")
     sizes = []
     settle()
     with_samples = database_bytes()
@@ -154,18 +155,18 @@ def measure(count: int) -> int:
         settle()
         sizes.append(database_bytes())
         left = ThinnedSample.objects.count()
-        say(f"after {age.days} days: {removed} rows thinned to {left} in {spent:.1f} s")
+        report(f"after {age.days} days: {removed} rows thinned to {left} in {spent:.1f} s")
     full, minutes, quarters = (size - before - as_run for size in (with_samples, *sizes))
-    say(f"the as-run log of a day takes {as_run / MB:.1f} MB")
-    say(f"samples of a day take {full / MB:.1f} MB, of one older than 48 h")
-    say(f"{minutes / MB:.1f} MB, of one older than 30 days {quarters / MB:.2f} MB")
+    report(f"the as-run log of a day takes {as_run / MB:.1f} MB")
+    report(f"samples of a day take {full / MB:.1f} MB, of one older than 48 h")
+    report(f"{minutes / MB:.1f} MB, of one older than 30 days {quarters / MB:.2f} MB")
     growth = (minutes + as_run) / MB
-    say(
+    report(
         f"from the third day on the database grows by {growth:.1f} MB a day, "
         f"of {ALLOWED_MB * count / 10:.0f}"
     )
     years = (2 * full + 28 * minutes + 700 * quarters + 730 * as_run) / MB
-    say(f"two years take {years:.0f} MB, of which the as-run log {730 * as_run / MB:.0f} MB")
+    report(f"two years take {years:.0f} MB, of which the as-run log {730 * as_run / MB:.0f} MB")
     connection.close()
     return 0 if growth <= ALLOWED_MB * count / 10 else 1
 

@@ -55,17 +55,17 @@ def printed(request: HttpRequest, slug: str) -> HttpResponseBase:
 
 
 def _context(request: HttpRequest, slug: str) -> dict[str, Any]:
-    found = get_object_or_404(visible(Channel.objects.all(), request), slug=slug)
+    row = get_object_or_404(visible(Channel.objects.all(), request), slug=slug)
     now = timezone.now()
     span = request.GET.get("span", "")
     span = span if span in charts.SPANS else charts.DEFAULT_SPAN
     at, day = _moment(request.GET.get("at", "")), _day(request.GET.get("day", ""))
     return {
         **admin.site.each_context(request),
-        **page.channel_page(found, now, day=day, at=at),
-        "title": f"Uptime of {found.name}",
+        **page.channel_page(row, now, day=day, at=at),
+        "title": f"Uptime of {row.name}",
         "now": now,
-        "charts": charts.charts(found, now, span),
+        "charts": charts.charts(row, now, span),
         "chart_span": span,
         "chart_spans": charts.SPANS,
     }
@@ -91,15 +91,15 @@ def _day(text: str) -> date | None:
 @staff("streams.view_incident")
 def exported(request: HttpRequest, slug: str, what: str) -> HttpResponseBase:
     """The last 90 days as a CSV file, streamed."""
-    found = get_object_or_404(visible(Channel.objects.all(), request), slug=slug)
+    row = get_object_or_404(visible(Channel.objects.all(), request), slug=slug)
     if what not in EXPORTS:
         raise Http404
     now, who = timezone.now(), request.user.get_username()
-    audit.record(audit.Event.EXPORT, who, f"Uptime of 90 days: {what}.", [found])
+    audit.record(audit.Event.EXPORT, who, f"Uptime of 90 days: {what}.", [row])
     answer = StreamingHttpResponse(
-        _marked(EXPORTS[what](found, now)), content_type="text/csv; charset=utf-8"
+        _marked(EXPORTS[what](row, now)), content_type="text/csv; charset=utf-8"
     )
-    name = f"uptime-{found.slug}-{what}-{now:%Y%m%d}.csv"
+    name = f"uptime-{row.slug}-{what}-{now:%Y%m%d}.csv"
     answer["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer
 

@@ -103,7 +103,7 @@ def by_cause(incidents: Iterable[tuple[Key, Sequence[Span]]]) -> tuple[CauseGrou
         if spans:
             by_key.setdefault(key, []).append(spans)
     groups = sorted(
-        (_group(key, found) for key, found in by_key.items()),
+        (_group(key, rows) for key, rows in by_key.items()),
         key=lambda group: (-group.seconds, group.kind, group.severity, group.cause),
     )
     if len(groups) <= MAX_GROUPS:

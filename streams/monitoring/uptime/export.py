@@ -41,8 +41,8 @@ def days(channel: Channel, now: datetime) -> Iterator[str]:
         parts = [("", one.air), *((output.name, air) for output, air in one.outputs)]
         for day, span in timeline.local_days(channel.zone, now, timeline.DAYS):
             for name, air in parts:
-                found = figures(air, span)
-                cells = (getattr(found, column) for column in DAY_COLUMNS[2:])
+                day_figures = figures(air, span)
+                cells = (getattr(day_figures, column) for column in DAY_COLUMNS[2:])
                 line = (
                     day.isoformat(),
                     name,

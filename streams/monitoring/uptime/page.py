@@ -78,9 +78,9 @@ class Part:
 def strip(air: Air, span: Span, *, chosen: bool) -> Strip:
     """Returns a strip of the span. `chosen`: each slot leads to its own moment."""
     parts = timeline.segments(air, span)
-    found = timeline.slots(parts, span)
+    result = timeline.slots(parts, span)
     return Strip(
-        [_bar(slot) for slot in (found if chosen else timeline.joined(found))],
+        [_bar(slot) for slot in (result if chosen else timeline.joined(result))],
         timeline.sentence(parts),
     )
 

@@ -143,12 +143,12 @@ def segments(air: Air, span: Span) -> list[Segment]:
     if begins >= ends:
         return []
     here = [(begins, ends)]
-    found = [
+    result = [
         Segment(*part, kind) for kind, spans in _spans(air) for part in common(spans, here)
     ]
-    covered = merged((one.begins, one.ends) for one in found)
-    found += [Segment(*part, AirKind.OFF) for part in without(here, covered)]
-    return sorted(found, key=lambda one: one.begins)
+    covered = merged((one.begins, one.ends) for one in result)
+    result += [Segment(*part, AirKind.OFF) for part in without(here, covered)]
+    return sorted(result, key=lambda one: one.begins)
 
 
 def slots(parts: Sequence[Segment], span: Span, count: int = SLOTS) -> list[Slot]:
@@ -172,10 +172,10 @@ def slots(parts: Sequence[Segment], span: Span, count: int = SLOTS) -> list[Slot
     return result
 
 
-def joined(found: Sequence[Slot]) -> list[Slot]:
+def joined(slots: Sequence[Slot]) -> list[Slot]:
     """Returns slots in a row of one kind as one: for a strip in which nothing is chosen."""
     result: list[Slot] = []
-    for one in found:
+    for one in slots:
         last = result[-1] if result else None
         if last and last.kind == one.kind and last.place + last.width == one.place:
             result[-1] = Slot(last.place, last.kind, last.moment, last.width + 1)
@@ -216,11 +216,11 @@ def days(air: Air, zone: ZoneInfo, count: int = DAYS) -> list[Day]:
 
 def _day(air: Air, day: date, span: Span) -> Day:
     here = [span] if span[0] < span[1] else []
-    known, off, degraded, planned, unknown = (
+    covered, off, degraded, planned, unknown = (
         seconds(common(spans, here))
         for spans in (air.covered, air.off, _degraded(air), air.planned, air.unknown)
     )
-    share = 100 * (known - off) / known if known else None
+    share = 100 * (covered - off) / covered if covered else None
     return Day(
         day,
         span[0],

@@ -31,13 +31,13 @@ STATES: Final = {
 
 def rules() -> list[dict[str, Any]]:
     (group,) = yaml.safe_load(RULES.read_text())["groups"]
-    found: list[dict[str, Any]] = group["rules"]
-    return found
+    result: list[dict[str, Any]] = group["rules"]
+    return result
 
 
 def panels() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(DASHBOARD.read_text())["panels"]
-    return found
+    result: list[dict[str, Any]] = json.loads(DASHBOARD.read_text())["panels"]
+    return result
 
 
 def expressions() -> Iterator[str]:
@@ -80,12 +80,12 @@ def test_every_state_that_they_name_exists() -> None:
 def test_every_state_of_a_channel_has_a_colour() -> None:
     for panel, name in zip(panels(), STATES, strict=False):
         (target,) = panel["targets"]
-        found = re.findall(r'state=~"([^"]+)"', target["expr"])
-        named = {state for part in found for state in part.split("|")}
+        groups = re.findall(r'state=~"([^"]+)"', target["expr"])
+        named = {state for part in groups for state in part.split("|")}
         assert named == STATES[name] - {"off"}, "off is zero"
 
 
-def test_each_alert_says_what_it_is() -> None:
+def test_alerts_have_a_severity_and_a_summary() -> None:
     names = [rule["alert"] for rule in rules()]
     assert len(names) == len(set(names))
     for rule in rules():
@@ -119,7 +119,7 @@ CASES: Final = {
 }
 
 
-def test_each_state_fires_its_own_alert(tmp_path: Path) -> None:
+def test_a_state_fires_its_own_alert(tmp_path: Path) -> None:
     made = tmp_path / "tests.yml"
     tests = [_case(state, alert) for state, alert in CASES.items()]
     made.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "tests": tests}))

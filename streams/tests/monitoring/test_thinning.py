@@ -19,7 +19,7 @@ from streams.tests import rows
 
 #: Of a slice, and of all longer spans.
 BEGUN = datetime(2026, 3, 1, tzinfo=UTC)
-FAR = 10**9
+UNTIL_S = 10**9
 
 
 def row(seconds: float, **values: Any) -> Sample:
@@ -89,15 +89,15 @@ def count() -> int:
 
 @pytest.mark.django_db
 @pytest.mark.database
-def test_each_age_has_its_resolution() -> None:
+def test_an_age_has_its_resolution() -> None:
     channel = rows.channel()
     now = BEGUN + timedelta(days=60)
     hour = timedelta(hours=1)
     ages = {"quarters": timedelta(days=40), "minutes": timedelta(days=3), "seconds": 2 * hour}
     total = sum(fill(channel, now - age, hour) for age in ages.values())
     assert thinning.surplus(now, BEGUN) == 720
-    assert thinning.thin(now, FAR) == 720 + 60
-    assert thinning.surplus(now, BEGUN) == thinning.thin(now, FAR) == 0
+    assert thinning.thin(now, UNTIL_S) == 720 + 60
+    assert thinning.surplus(now, BEGUN) == thinning.thin(now, UNTIL_S) == 0
     assert count() == total
     assert Sample.objects.count() == 360
     by_length = {
@@ -123,9 +123,9 @@ def test_late_samples_join_those_of_their_minute() -> None:
     channel = rows.channel()
     fill(channel, BEGUN, timedelta(minutes=15))
     now = BEGUN + timedelta(days=4)
-    thinning.thin(now, FAR)
+    thinning.thin(now, UNTIL_S)
     Sample.objects.create(channel=channel, role="hub", state="x", at=BEGUN, speed=0.1)
-    thinning.thin(now, FAR)
+    thinning.thin(now, UNTIL_S)
     ends = BEGUN + timedelta(minutes=15)
     (series,) = metrics.series(BEGUN, ends, slug="demo", seconds=900)
     assert (series.buckets[0].samples, series.buckets[0].speed_least) == (91, 0.1)
@@ -163,7 +163,7 @@ def test_a_job_that_ends_anywhere_counts_nothing_twice() -> None:
     for statement in range(1, 40):
         try:
             with killed_at(statement % 5 + 1):
-                thinning.thin(now, FAR)
+                thinning.thin(now, UNTIL_S)
         except KilledError:
             ended += 1
         assert count() == total
@@ -180,7 +180,7 @@ def test_two_jobs_at_once_count_nothing_twice() -> None:
 
     def job() -> None:
         together.wait(30)
-        thinning.thin(now, FAR)
+        thinning.thin(now, UNTIL_S)
         connection.close()
 
     threads = [Thread(target=job) for _ in range(2)]

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from streams.drill.promises import PROMISES, Fault
 from streams.models import Channel, Drill, Incident
-from streams.monitoring.uptime import uptimes
+from streams.monitoring.uptime.figures import uptimes
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.node import Bench
 from streams.tests.bench.rtmp import RtmpServer

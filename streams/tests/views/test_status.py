@@ -60,9 +60,7 @@ def test_a_new_channel_is_not_public() -> None:
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_it_says_nothing_that_is_not_for_everybody(
-    client: Client, public: Channel, url: str
-) -> None:
+def test_nothing_in_it_is_secret(client: Client, public: Channel, url: str) -> None:
     answer = client.get(url)
     text = answer.content.decode()
     assert "Demo" in text
@@ -101,7 +99,7 @@ def test_states(client: Client, public: Channel, change: dict[str, Any], state: 
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_however_many_ask_it_is_computed_once(
+def test_many_requests_compute_it_once(
     client: Client, public: Channel, url: str, django_assert_max_num_queries: Most
 ) -> None:
     first = client.get(url)

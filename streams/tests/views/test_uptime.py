@@ -99,7 +99,7 @@ def test_the_page_has_bar_timeline_figures_causes_and_charts(
     assert "The hub ended." in page
 
 
-def test_each_day_has_its_timeline(viewer: Client, demo: Channel) -> None:
+def test_a_day_has_its_timeline(viewer: Client, demo: Channel) -> None:
     yesterday = timezone.now() - timedelta(days=1)
     page = shown(viewer, f"{PAGE}?day={yesterday:%Y-%m-%d}")
     assert f"{yesterday:%A}, {yesterday.day} {yesterday:%B %Y}" in page

@@ -75,7 +75,7 @@ AS_RUN = (
 )
 
 # 22:00:00 to 05:00:00, and 06:00:00 to 22:00:00.5.
-KNOWN = 25_200 + 57_600.5
+COVERED = 25_200 + 57_600.5
 UNKNOWN = 3_599.5
 #: off, planned, incidents, longest off, longest on, seconds to recover of each outage.
 ANSWERS = {
@@ -158,10 +158,10 @@ def test_the_report_equals_the_answer_computed_by_hand() -> None:
         figures = measured[name]
         assert plain(figures) == (off, *more), name
         assert figures.mean_time_to_recovery_seconds == sum(recovered) / len(recovered), name
-        assert figures.percent == 100 * (KNOWN - off) / KNOWN, name
+        assert figures.percent == 100 * (COVERED - off) / COVERED, name
         assert (figures.ordered_seconds, figures.unknown_seconds) == (86_400.0, UNKNOWN), name
         assert figures.degraded_seconds == 540.0, name
-        assert figures.on_air_seconds == KNOWN - off, name
+        assert figures.on_air_seconds == COVERED - off, name
 
 
 def test_incidents_are_grouped_by_cause() -> None:
