@@ -31,6 +31,10 @@ class Migration(migrations.Migration):
                 ('cpu_most', models.FloatField(null=True)),
                 ('memory_bytes', models.PositiveBigIntegerField(null=True)),
                 ('memory_most', models.PositiveBigIntegerField(null=True)),
+                ('acknowledged', models.PositiveBigIntegerField(help_text="bit/s that the destination's machine has acknowledged.", null=True)),
+                ('resent_percent', models.FloatField(null=True)),
+                ('resent_most', models.FloatField(null=True)),
+                ('queued_most', models.PositiveBigIntegerField(null=True)),
             ],
             options={
                 'verbose_name': 'thinned sample',

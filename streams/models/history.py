@@ -242,6 +242,12 @@ class ThinnedSample(models.Model):
     cpu_most = models.FloatField(null=True)
     memory_bytes = models.PositiveBigIntegerField(null=True)
     memory_most = models.PositiveBigIntegerField(null=True)
+    acknowledged = models.PositiveBigIntegerField(
+        null=True, help_text="bit/s that the destination's machine has acknowledged."
+    )
+    resent_percent = models.FloatField(null=True)
+    resent_most = models.FloatField(null=True)
+    queued_most = models.PositiveBigIntegerField(null=True)
 
     class Meta:
         verbose_name = "thinned sample"

@@ -65,6 +65,7 @@ QUANTITIES: Final = (
     Quantity("Bitrate", "bitrate", "bitrate_least", formatting.bitrate, low=True),
     Quantity("Speed", "speed", "speed_least", lambda value: f"{value:.2f}×", low=True),
     Quantity("Lag", "lag_most", "lag_most", lambda value: f"{value:.1f} s"),
+    Quantity("Sent again", "resent_percent", "resent_most", lambda value: f"{value:.2f} %"),
     Quantity("CPU", "cpu_percent", "cpu_most", lambda value: f"{value:.1f} %"),
 )
 

@@ -36,13 +36,14 @@ MAX_BUCKETS: Final = 3000
 #: Seconds between two samples of a process.
 SAMPLE_S: Final = 10
 #: Columns whose mean is given.
-_MEANS: Final = ("bitrate", "fps", "speed", "cpu_percent")
+_MEANS: Final = ("bitrate", "fps", "speed", "cpu_percent", "resent_percent")
 #: Worst values: the aggregate, the column of a sample, and that of a thinned one.
 _WORST: Final[dict[str, tuple[type[Min | Max], str, str]]] = {
     "bitrate_least": (Min, "bitrate", "bitrate_least"),
     "speed_least": (Min, "speed", "speed_least"),
     "lag_most": (Max, "lag_seconds", "lag_most"),
     "cpu_most": (Max, "cpu_percent", "cpu_most"),
+    "resent_most": (Max, "resent_percent", "resent_most"),
     "memory_most": (Max, "memory_bytes", "memory_most"),
 }
 #: A channel's slug, an output, and a role.
@@ -85,6 +86,8 @@ class Bucket:
     cpu_percent: float | None
     memory_most: int | None
     cpu_most: float | None
+    resent_percent: float | None
+    resent_most: float | None
 
 
 @dataclass(frozen=True, slots=True)

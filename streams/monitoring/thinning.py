@@ -87,7 +87,7 @@ def _joined(
 
     def worst(pick: Callable[[list[Any]], Any], name: str, thin: str) -> Any:
         values = [getattr(row, thin, None) for row in group]
-        values += [getattr(row, name) for row in group]
+        values += [getattr(row, name, None) for row in group]
         present = [value for value in values if value is not None]
         return pick(present) if present else None
 
@@ -109,6 +109,10 @@ def _joined(
         cpu_most=worst(max, "cpu_percent", "cpu_most"),
         memory_bytes=whole("memory_bytes"),
         memory_most=worst(max, "memory_bytes", "memory_most"),
+        acknowledged=whole("acknowledged"),
+        resent_percent=mean("resent_percent"),
+        resent_most=worst(max, "resent_percent", "resent_most"),
+        queued_most=worst(max, "queued_bytes", "queued_most"),
     )
 
 

@@ -64,16 +64,21 @@ def settle() -> None:
 def a_minute(begins: int, channels: Channels) -> Iterator[object]:
     """The notes of a minute: values that differ from sample to sample."""
     from streams.playout.contract import ledger
+    from streams.playout.contract.output_status import Taken
 
     chance = random.Random(begins)  # noqa: S311 - no secret
     for second in range(begins, begins + 60, 10):
         at = BEGUN.timestamp() + second + chance.random()
         for channel, _, outputs in channels:
             for role, output in zip(PROCESSES, (None, None, *outputs), strict=True):
+                taken = Taken(
+                    chance.randrange(2_900_000, 3_100_000), 0.0, chance.randrange(9_000)
+                )
                 yield ledger.Sampled(
                     channel, output, role, at, "on_air", chance.randrange(2_900_000, 3_100_000),
                     30.0, round(chance.uniform(0.98, 1.02), 3), chance.uniform(0, 3),
                     chance.uniform(0, 2), chance.randrange(50_000_000, 60_000_000),
+                    taken if output else None,
                 )  # fmt: skip
 
 

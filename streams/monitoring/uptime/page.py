@@ -182,6 +182,8 @@ def around(channel: Channel, at: datetime) -> dict[str, Any]:
     incidents = Incident.objects.filter(channel=channel, opened_at__lte=ends).filter(
         Q(closed_at=None) | Q(closed_at__gte=begins)
     )
+    # The page names the stills; the API sends them.
+    incidents = incidents.select_related("evidence").defer("evidence__still")
     return {
         "begins": begins,
         "ends": ends,

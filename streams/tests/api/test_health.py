@@ -233,6 +233,8 @@ def test_samples_in_buckets(get: Callable[..., Any]) -> None:
         "cpu_percent": 2.0,
         "memory_most": 7,
         "cpu_most": 2.0,
+        "resent_percent": None,
+        "resent_most": None,
     }
     assert (second["begins"], second["fps"]) == ("2026-03-01T12:01:00Z", None)
     only = get("/api/v1/health/metrics", output=output.pk, **span).json()["series"]

@@ -31,7 +31,17 @@ def test_means_and_worst_values_of_a_minute() -> None:
     one, two = thinning.thinned(
         [
             row(0, speed=1.0, lag_seconds=1.0, cpu_percent=2.0, bitrate=100, memory_bytes=5),
-            row(10, speed=0.5, lag_seconds=9.0, cpu_percent=50.0, bitrate=300, memory_bytes=8),
+            row(
+                10,
+                resent_percent=4.0,
+                queued_bytes=9,
+                acknowledged=7,
+                speed=0.5,
+                lag_seconds=9.0,
+                cpu_percent=50.0,
+                bitrate=300,
+                memory_bytes=8,
+            ),
             row(59.9, speed=None, lag_seconds=2.0, cpu_percent=2.0, bitrate=200),
             row(60, speed=0.9),
         ],
@@ -42,6 +52,8 @@ def test_means_and_worst_values_of_a_minute() -> None:
     assert (one.lag_seconds, one.lag_most) == (4.0, 9.0)
     assert (one.cpu_percent, one.cpu_most) == (18.0, 50.0)
     assert (one.bitrate, one.bitrate_least, one.memory_most) == (200, 100, 8)
+    assert (one.resent_percent, one.resent_most) == (4.0, 4.0)
+    assert (one.queued_most, one.acknowledged) == (9, 7)
     assert (two.at, two.samples, two.speed) == (BEGUN + timedelta(minutes=1), 1, 0.9)
     assert (two.bitrate, two.lag_most) == (None, None)
 

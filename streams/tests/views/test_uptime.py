@@ -16,7 +16,7 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
-from streams.models import AsRun, Channel, Incident, LogLine, Run, Sample
+from streams.models import AsRun, Channel, Evidence, Incident, LogLine, Run, Sample
 from streams.tests import rows
 from streamsite.accounts.models import AuditEntry, ChannelLimit
 
@@ -92,7 +92,12 @@ def test_the_page_has_bar_timeline_figures_causes_and_charts(
     assert "<script" not in page[page.index('class="sx"') : page.index("sx-charts")]
     assert rows.KEY not in page
     (moment,) = set(re.findall(r'<td><a href="\?(at=\d+)#moment"', page))
+    incident = Incident.objects.get()
+    still = f'src="/api/v1/channels/demo/incidents/{incident.pk}/still.jpg"'
+    assert still not in shown(viewer, f"{PAGE}?{moment}"), "nothing was kept"
+    Evidence.objects.create(incident=incident, still=b"JPEG", clip="a.ts", node="here")
     page = shown(viewer, f"{PAGE}?{moment}")
+    assert still in page
     assert "A line of then" in page
     assert "A line of later" not in page
     assert "The film of then" in page
