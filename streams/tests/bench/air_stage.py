@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,13 +84,14 @@ class Stage:
         return channel
 
 
-def level(channel: Channel) -> str:
-    """The verdict on the channel's output at this moment."""
+def level(channel: Channel, ahead: float = 0.0) -> str:
+    """The verdict on the channel's output, at this moment by a clock that is so far ahead."""
     from django.utils import timezone
 
     from streams.monitoring.report import report
 
-    (one,) = report(timezone.now(), slug=channel.slug).channels
+    now = timezone.now() + timedelta(seconds=ahead)
+    (one,) = report(now, slug=channel.slug).channels
     verdict = one.outputs[0].verdict
     return "" if verdict is None else verdict.level.value
 
@@ -100,6 +102,18 @@ def wait(condition: Callable[[], Any], seconds: float = 60.0) -> Generator[None,
     while not (value := condition()) and time.monotonic() < ends:
         yield
     return value
+
+
+def last_byte(
+    server: RtmpServer, key: str, pause_s: float = 3.0
+) -> Generator[None, None, float]:
+    """Wait until nothing arrives any more; when the last byte did (since the epoch)."""
+    size, at = server.bytes_of(key), time.time()
+    while time.time() - at < pause_s:
+        yield
+        if (now := server.bytes_of(key)) > size:
+            size, at = now, time.time()
+    return at
 
 
 def incident(channel: Channel, subject: str) -> Incident | None:
