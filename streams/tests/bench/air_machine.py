@@ -158,8 +158,8 @@ def clock_jumped(stage: Stage) -> Drill:
         # after half a minute the segments would be taken for old ones.
         ends = time.monotonic() + 30
         while time.monotonic() < ends:
-            # Its rows are two seconds old at most, so that it is unknown for as long.
-            if time.monotonic() > ends - 26:
+            # Until its rows are written again it is unknown: rightly so.
+            if time.monotonic() > ends - 22:
                 seen.levels.add(level(channel, seconds))
             yield
     seen.causes = [row.cause for row in channel.incidents.all()]
