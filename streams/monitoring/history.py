@@ -9,13 +9,15 @@ from typing import Any, Final
 from django.db.models import QuerySet
 
 from streams.models import AsRun, Channel, Incident, Sample
+from streams.playout.ffmpeg import process
 
 #: Rows per table on the channel's page; the admin's lists show the rest.
 ROWS: Final = 12
 #: The span of the bit rate curves. Samples are taken every ten seconds.
 SPAN: Final = timedelta(minutes=15)
-#: A process whose last sample is older has ended.
+#: A process whose last sample is older has ended; a player is sampled once a minute.
 GONE: Final = timedelta(seconds=30)
+PLAYER_GONE: Final = timedelta(seconds=90)
 
 #: Units of the curve's drawing area.
 WIDTH: Final = 120
@@ -70,7 +72,7 @@ def processes(channel: Channel, now: datetime) -> list[Process]:
     return [
         Process(role, taken[-1], curve(taken, now))
         for role, taken in by_role.items()
-        if now - taken[-1].at < GONE
+        if now - taken[-1].at < (PLAYER_GONE if taken[-1].role == process.PLAYER else GONE)
     ]
 
 

@@ -4,7 +4,8 @@ python -m streams.tests.bench_samples [CHANNELS]
 
 Uses the PostgreSQL database of TEST_DATABASE_URL, which is to be empty, or a SQLite file of its
 own. A simulated day is written as the node writes it: ten channels with two outputs each, a
-sample of each of their four processes every ten seconds, and items of three minutes. The log
+sample of hub and pushers every ten seconds and of the player each minute, and items of three
+minutes. The log
 lines, of which a channel keeps 2,000, are there before. Then the samples are thinned as the
 hourly job does. From the third day on, as many samples are thinned as are written: the database
 grows by a thinned day and its as-run log. Exits with status 1 if that exceeds `ALLOWED_MB`.
@@ -71,6 +72,8 @@ def a_minute(begins: int, channels: Channels) -> Iterator[object]:
         at = BEGUN.timestamp() + second + chance.random()
         for channel, _, outputs in channels:
             for role, output in zip(PROCESSES, (None, None, *outputs), strict=True):
+                if role == "player" and second % 60:
+                    continue
                 taken = Taken(
                     chance.randrange(2_900_000, 3_100_000), 0.0, chance.randrange(9_000)
                 )

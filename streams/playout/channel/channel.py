@@ -125,6 +125,8 @@ class Channel:
         #: Nothing may be sent, because another node may be sending the channel.
         self.fenced = False
         self._sampled = self._relayed = now.mono
+        #: When its player was sampled last.
+        self._player_sampled = float("-inf")
         self.guard = AirGuard(self.incidents, self.playback, self.pushers)
         #: Since when (seconds since the epoch) nothing played, if that was detected later.
         self._silent_since: float | None = None
@@ -222,8 +224,12 @@ class Channel:
             self._measure()
 
     def _measure(self) -> None:
+        rare = self.now.mono - self._player_sampled < self.policy.player_sample
         for role in self.roles():
-            self.journal.note(self._sample(role))
+            if role.process.record.role != process.PLAYER or not rare:
+                self.journal.note(self._sample(role))
+        if not rare and self.playback.player is not None:
+            self._player_sampled = self.now.mono
         if not self._stopping:
             self.guard.judge(self.assignment.plan, self.moment(), self.roles())
 

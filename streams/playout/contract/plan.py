@@ -160,6 +160,9 @@ class Policy:
     grace: float = 5.0
     #: Between two samples of every process, and between two looks at the air.
     sample: float = 10.0
+    #: Between two samples of the player, which would be a quarter of all rows: hub and outputs
+    #: show what is sent.
+    player_sample: float = 60.0
     #: False omits `-re`: the soak test plays days in minutes.
     paced: bool = True
     segment: int = 2
