@@ -40,6 +40,8 @@ export ENV_FILE=/dev/null
 "$python" -m streams.tests.bench_channels || status=$?
 "$python" -m streams.tests.bench_restarts || status=$?
 "$python" -m streams.tests.bench_pauses || status=$?
+# Eleven faults under the watch of the air, each with its verdict, seconds and message.
+"$python" -m streams.tests.bench_air || status=$?
 # Two nodes in network namespaces, as root: twenty times one loses the database.
 "$python" -m streams.tests.bench_fence || status=$?
 # An hour in 1 GB of memory, as root.
