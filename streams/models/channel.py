@@ -20,6 +20,7 @@ from media_library.models import Playlist
 from streams.outputs.platforms import (
     MAX_SESSION_HOURS,
     PLATFORMS,
+    UPLOADS,
     Platform,
     address_fault,
     query_fault,
@@ -384,7 +385,8 @@ class Output(OneLineText):
     verify_certificate = models.BooleanField(
         "verify the certificate",
         default=True,
-        help_text="For rtmps:// addresses. If it is off, anyone on the network path between "
+        help_text="For rtmps:// and https:// addresses. If it is off, anyone on the network "
+        "path between "
         "this machine and the server can read the stream key.",
     )
     roll_over_hours = models.PositiveSmallIntegerField(
@@ -485,8 +487,8 @@ class Output(OneLineText):
 
     @property
     def encrypted(self) -> bool:
-        """Whether the server presents a certificate (rtmps)."""
-        return self.address.lower().startswith("rtmps:")
+        """Whether the server presents a certificate (rtmps, https)."""
+        return self.address.lower().startswith(("rtmps:", "https:"))
 
     @property
     def unverified(self) -> bool:
@@ -497,7 +499,8 @@ class Output(OneLineText):
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields each field with the fault that keeps it from being sent; empty: no fault."""
         key, query = self.key or Secret(""), self.secret_query or Secret("")
-        yield "url", address_fault(self.address, keyed=self.keyed)
+        uploads = Platform(self.platform) in UPLOADS
+        yield "url", address_fault(self.address, keyed=self.keyed, uploads=uploads)
         yield "key", secret_fault(key)
         yield "secret_query", query_fault(self.address, query, key)
 

@@ -15,7 +15,7 @@ CONNECT_TIMEOUT_S: Final = 3.0
 #: Destinations checked in parallel.
 MAX_PARALLEL: Final = 16
 #: Default ports: 1935 is IANA's port for RTMP, and RTMPS is usually served at 443.
-PORTS: Final = {"rtmp": 1935, "rtmps": 443, "srt": 9710}
+PORTS: Final = {"rtmp": 1935, "rtmps": 443, "https": 443, "srt": 9710}
 
 
 def outputs(rows: Sequence[Output]) -> Iterator[tuple[Output, str]]:

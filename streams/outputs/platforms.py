@@ -19,6 +19,8 @@ MAX_SESSION_HOURS: Final = 24 * 24
 class Platform(StrEnum):
     YOUTUBE = "youtube"
     YOUTUBE_BACKUP = "youtube_backup"
+    YOUTUBE_HLS = "youtube_hls"
+    YOUTUBE_HLS_BACKUP = "youtube_hls_backup"
     TWITCH = "twitch"
     RTMP = "rtmp"
     SRT = "srt"
@@ -54,6 +56,21 @@ PLATFORMS: Final[dict[Platform, Preset]] = {
         needs_key=True,
         session=11,
         session_limit=11.75,
+    ),
+    # Each segment is a request of its own, so there is no session to renew.
+    Platform.YOUTUBE_HLS: Preset(
+        "YouTube by HLS",
+        "https://a.upload.youtube.com/http_upload_hls?copy=0",
+        needs_key=True,
+        session=0,
+        session_limit=0,
+    ),
+    Platform.YOUTUBE_HLS_BACKUP: Preset(
+        "YouTube by HLS, backup",
+        "https://b.upload.youtube.com/http_upload_hls?copy=1",
+        needs_key=True,
+        session=0,
+        session_limit=0,
     ),
     Platform.TWITCH: Preset(
         "Twitch",
@@ -105,6 +122,10 @@ def secret_fault(key: Secret) -> str:
 
 
 SCHEMES: Final = ("rtmp", "rtmps", "srt")
+#: Platforms that take segments by https, and nothing else.
+UPLOADS: Final = frozenset({Platform.YOUTUBE_HLS, Platform.YOUTUBE_HLS_BACKUP})
+#: The one parameter of an upload's address: which of the two copies it is.
+_COPY: Final = re.compile(r"copy=[01]")
 #: Parameters of an RTMP address that are not secret: YouTube's backup server has one.
 RTMP_SETTINGS: Final = frozenset({"backup"})
 #: Parameters of a viewers' page that name a video, and let nobody in.
@@ -136,6 +157,8 @@ def query_fault(address: str, query: Secret, key: Secret | None = None) -> str:
         return ""
     if has_control_characters(text):
         return "The secret parameters hold a line break or a control character."
+    if _scheme(address) == "https":
+        return "An upload takes no secret parameters: put the stream key into its own field."
     beside = "" if key is None or isinstance(key, Unreadable) else key.reveal()
     if len(f"{address}{beside}{text}".encode()) > MAX_SECRET_BYTES:
         return (
@@ -159,10 +182,11 @@ def _scheme(address: str) -> str:
     return address.partition(":")[0].lower()
 
 
-def address_fault(address: str, *, keyed: bool = True) -> str:
+def address_fault(address: str, *, keyed: bool = True, uploads: bool = False) -> str:
     """Return what is wrong with an output's address, as a sentence; empty if valid.
 
-    `keyed`: a stream key or secret parameters are stored beside it.
+    `keyed`: a stream key or secret parameters are stored beside it. `uploads`: the platform
+    takes segments by https.
     """
     if not address:
         return "This platform has no address of its own: type one, such as rtmp://host/app."
@@ -175,7 +199,9 @@ def address_fault(address: str, *, keyed: bool = True) -> str:
         _ = parts.port
     except ValueError as error:
         return f"The address can't be read: {error}."
-    if parts.scheme not in SCHEMES:
+    if uploads and parts.scheme != "https":
+        return "This platform takes uploads: its address begins with https://."
+    if not uploads and parts.scheme not in SCHEMES:
         return f"The address must begin with {', '.join(s + '://' for s in SCHEMES)}."
     if not has_host:
         return "The address has no host."
@@ -186,9 +212,20 @@ def address_fault(address: str, *, keyed: bool = True) -> str:
         )
     if "#" in address:
         return "The address must end before the #."
+    if uploads:
+        return _upload_fault(parts)
     return _query_in_address(parts) or (
         "" if parts.scheme == "srt" else _rtmp_path_fault(parts, keyed=keyed)
     )
+
+
+def _upload_fault(parts: SplitResult) -> str:
+    if parts.query and not _COPY.fullmatch(parts.query):
+        return (
+            "The address of an upload ends with ?copy=0, or ?copy=1 for the backup. What "
+            "follows cid= is the stream key: put it there, where it is kept secret."
+        )
+    return ""
 
 
 def _query_in_address(parts: SplitResult) -> str:

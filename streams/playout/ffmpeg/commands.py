@@ -5,6 +5,7 @@ The options were tested and measured; the reason for each stands beside it.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +21,7 @@ from streams.playout.contract.plan import OutputPlan, Policy, SourceError
 from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg.hls_window import SEGMENTS_BEHIND
 from streams.programme.item import Mode
+from streamsite import __version__
 from streamsite.security import tls
 from streamsite.security.secret import Secret, has_control_characters, quoted_url
 
@@ -360,6 +362,8 @@ def hub(
 
 def pusher(ffmpeg: str, port: int, hls: Path, output: OutputPlan, policy: Policy) -> Command:
     """Send the channel to one destination. Its secrets are in a preset on a pipe."""
+    if urlsplit(output.address).scheme == "https":
+        return upload(port, hls, output, policy)
     return (
         *_common(ffmpeg, port),
         *(("-re",) if policy.paced else ()),
@@ -367,6 +371,36 @@ def pusher(ffmpeg: str, port: int, hls: Path, output: OutputPlan, policy: Policy
         *("-i", str(hls / "live.m3u8")),
         *("-map", "0:v", "-map", "0:a", "-c", "copy"),
         *destination(output),
+    )
+
+
+#: Folder from which this program is imported.
+_ROOT: Final = Path(__file__).parents[3]
+#: Part of the stall limit after which an upload ends by itself: it knows why, the supervisor
+#: that would end it does not.
+_UPLOAD_TIMEOUT: Final = 0.8
+
+
+def upload_folder(hls: Path, output: int) -> Path:
+    """Return the folder of what an upload keeps, on the file system of the window."""
+    return hls.parent / f"upload-{output}"
+
+
+def upload(port: int, hls: Path, output: OutputPlan, policy: Policy) -> Command:
+    """Send the window's segments by HTTPS. FFmpeg would show the key in the address."""
+    return (
+        # The child inherits no PYTHONPATH; env becomes the program.
+        *("/usr/bin/env", f"PYTHONPATH={_ROOT}"),
+        *(sys.executable, "-P", "-m", "streams.playout.outputs.upload"),
+        *("--progress", str(port), "--version", __version__),
+        *("--window", str(hls / "live.m3u8"), "--folder", str(upload_folder(hls, output.pk))),
+        *("--edition", output.edition),
+        # 0: from the window's start.
+        *("--begin", str(SEGMENTS_BEHIND if policy.paced else 0)),
+        *("--timeout", f"{policy.stall * _UPLOAD_TIMEOUT:.1f}"),
+        *(() if output.verify else ("--unverified",)),
+        Hidden(output.key),
+        output.address,
     )
 
 

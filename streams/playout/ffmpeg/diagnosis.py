@@ -27,7 +27,18 @@ _PUSHER: Final = (
     ("End of file", "The server closed the connection."),
     ("Input/output error", "The connection to the server broke."),
     ("Operation not permitted", "The server refused the stream: check the stream key."),
+    ("HTTP status 401", "The server refused the stream: check the stream key."),
+    ("HTTP status 403", "The server refused the stream: check the stream key."),
+    ("HTTP status 3", "The server redirects, which is not followed: check the address."),
+    ("HTTP status 404", "The server knows no such upload: check the address."),
+    ("HTTP status 410", "The server knows no such upload any more: check the stream key."),
+    ("HTTP status 429", "The server refuses so many requests: it wants a pause."),
+    ("HTTP status 4", "The server refused the upload: check address and stream key."),
+    ("HTTP status 5", "The server reported an internal error."),
+    ("No space left", "The run directory, which is in memory, is full."),
 )
+#: Marks the last line of an upload, which alone says why it ended.
+_UPLOAD_ENDED: Final = "upload ended"
 _PLAYER: Final = (
     ("No such file", "the file is missing"),
     ("Permission denied", "the file can't be read: check its permissions"),
@@ -82,6 +93,7 @@ _LINE: Final = re.compile(
 
 def pusher(code: int | None, lines: Sequence[str]) -> str:
     """Return why a pusher ended."""
+    lines = [line for line in lines if _UPLOAD_ENDED in line][-1:] or lines
     if why := _certificate(lines):
         return (
             f"{why[0].upper()}{why[1:]}. Nothing was sent. If it is the right server, add "

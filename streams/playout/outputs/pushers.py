@@ -8,6 +8,7 @@ the pusher started and how much of the time since then it has sent.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +24,7 @@ from streams.playout.ffmpeg import commands, diagnosis, hls_window, process
 from streams.playout.ffmpeg.connections import Connections
 from streams.playout.ffmpeg.monitored_process import MonitoredProcess
 from streams.playout.journal.journal import Relay
-from streams.playout.outputs import state_machine
+from streams.playout.outputs import state_machine, upload
 from streams.playout.outputs.acknowledged import Acknowledged
 from streams.playout.outputs.state_machine import Session
 
@@ -108,6 +109,8 @@ class Pushers:
                     del self.plans[pk]
             if pk not in plans and not status.running and pk not in self.roles:
                 del self.statuses[pk]
+                # What an upload has kept for the next one.
+                shutil.rmtree(commands.upload_folder(self.hls, pk), ignore_errors=True)
         for pk, plan in plans.items():
             # A pusher with the old address must end first: one key, one publisher.
             if pk not in self.roles:
@@ -325,9 +328,7 @@ class Pushers:
         if plan.fault:
             self._step(pk, state_machine.Exited(plan.fault), now)
             return
-        behind = hls_window.seconds_behind(
-            self.hls / "live.m3u8", time.time(), hls_window.SEGMENTS_BEHIND
-        )
+        behind = self._behind(plan)
         try:
             started = process.spawn(
                 self.tools,
@@ -343,3 +344,11 @@ class Pushers:
             return
         self.roles[pk] = MonitoredProcess(started, now, plan.secrets)
         self._sent.pop(pk, None)
+
+    def _behind(self, plan: OutputPlan) -> float:
+        """Seconds behind the hub at which a new pusher starts."""
+        playlist, begin = self.hls / "live.m3u8", hls_window.SEGMENTS_BEHIND
+        if plan.address.startswith("https:"):
+            kept = commands.upload_folder(self.hls, plan.pk)
+            return upload.seconds_behind(kept, playlist, plan.edition, time.time(), begin)
+        return hls_window.seconds_behind(playlist, time.time(), begin)
