@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from streams.playout.contract.ledger import IncidentOpened, Logged
-from streams.playout.contract.plan import OutputPlan, Policy
+from streams.playout.contract.plan import Policy
 from streams.playout.contract.states import OutputAir
 from streams.playout.ffmpeg import process
 from streams.playout.outputs import pushers
 from streams.tests.bench import hls_receiver
 from streams.tests.bench.clips import Clip
-from streams.tests.bench.engine import Engine, MemoryLedger, assignment
+from streams.tests.bench.engine import Engine, MemoryLedger
 from streams.tests.bench.hls_receiver import Receiver
 from streams.tests.bench.tls import HERE, Authority
+from streams.tests.bench.uploads import KEY, kill, pid, playing
 from streams.tests.bench.waiting import until
-from streamsite.security.secret import Secret
 
 pytestmark = pytest.mark.slow
-
-KEY = "hls-key-93b1-77aa-04ce"
 
 
 @pytest.fixture
@@ -44,40 +39,6 @@ def receiver(authority: Authority) -> Iterator[Receiver]:
         yield made
 
 
-def playing(
-    folder: Path, clip: Clip, slate: Clip, address: str, key: str = KEY
-) -> tuple[Engine, MemoryLedger]:
-    output = OutputPlan(1, "Main", address, Secret(key), edition="e1")
-    book = MemoryLedger({1: assignment(clip, slate=slate, outputs=(output,))})
-    # As fast as the machine can, with all segments kept, so that seconds hold minutes of air.
-    policy = Policy(paced=False, segments=4000, stall=4, retry_cap=1, grace=2)
-    engine = Engine(folder, book, policy)
-    folder.mkdir()
-    return engine, book
-
-
-def pid(engine: Engine, name: str) -> int:
-    (record,) = [
-        record
-        for record in process.read_records(process.channel_folder(engine.run_dir, 1))
-        if record.name == name
-    ]
-    return record.pid
-
-
-def kill(engine: Engine, name: str) -> None:
-    before = pid(engine, name)
-    os.kill(before, signal.SIGKILL)
-    until(lambda: engine.alive() and pid_or_none(engine, name) not in {before, None}, 20, name)
-
-
-def pid_or_none(engine: Engine, name: str) -> int | None:
-    try:
-        return pid(engine, name)
-    except ValueError:
-        return None
-
-
 def test_no_segment_is_missing_or_doubled_whatever_happens(
     tmp_path: Path, shelf: dict[int, Clip], receiver: Receiver
 ) -> None:
@@ -89,14 +50,10 @@ def test_no_segment_is_missing_or_doubled_whatever_happens(
     def more(count: int = 12) -> None:
         goal = len(receiver.parts) + count
         until(lambda: engine.alive() and len(receiver.parts) >= goal, 30, "more segments")
-        for pid in process.marked_pids(engine.run_dir):
+        for one in process.marked_pids(engine.run_dir):
             for part in ("cmdline", "environ"):
-                with ExitStack() as ended:
-                    ended.callback(lambda: None)
-                    try:
-                        seen.add(Path(f"/proc/{pid}/{part}").read_text())
-                    except OSError:
-                        continue
+                with suppress(OSError):
+                    seen.add(Path(f"/proc/{one}/{part}").read_text())
 
     def trouble(_: str, count: int) -> int | None:
         # Errors, answers that are lost after the segment was taken, and broken connections.
@@ -110,7 +67,7 @@ def test_no_segment_is_missing_or_doubled_whatever_happens(
         for _ in range(2):
             kill(engine, name)
             more()
-        receiver.slow = 0.02
+        receiver.slow = 0.01
         more(3)
         kill(engine, name)
         more(3)
@@ -191,17 +148,12 @@ def test_what_waits_outlives_an_outage_and_goes_with_the_output(
 ) -> None:
     """In real time: the server is gone for 25 s, longer than the window holds."""
     engine, book = playing(tmp_path / "run", shelf[4], shelf[2], receiver.address)
+    engine.ffmpeg = "ffmpeg"
     engine.policy = Policy(stall=5, retry_cap=2, segments=4)
-    away = itertools.count()
-
-    def gone(_: str, __: int) -> int | None:
-        next(away)
-        return -1
-
     try:
         engine.start()
         until(lambda: engine.alive() and len(receiver.parts) >= 3, 40, "it is on air")
-        receiver.trouble = gone
+        receiver.trouble = lambda _name, _count: -1
         folder = process.channel_folder(engine.run_dir, 1)
         kept = folder / "upload-1"
         until(lambda: engine.alive() and len(list(kept.glob("*.ts"))) >= 9, 40, "it waits")

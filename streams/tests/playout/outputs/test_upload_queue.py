@@ -1,4 +1,4 @@
-"""The rules of an upload by HLS: names, numbers, playlists, what is taken and what is missed."""
+"""Names, numbers and playlists of an upload by HLS; what is taken and what is missed."""
 
 from __future__ import annotations
 

@@ -1,0 +1,60 @@
+"""A channel whose output is an upload by HLS, many times faster than real time."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from streams.playout.contract.plan import OutputPlan, Policy
+from streams.playout.ffmpeg import process
+from streams.tests.bench.clips import Clip
+from streams.tests.bench.engine import Engine, MemoryLedger, assignment
+from streams.tests.bench.waiting import until
+from streamsite.security.secret import Secret
+
+KEY = "hls-key-93b1-77aa-04ce"
+#: The hub's speed: without a bound it sends a minute of these clips in 0.4 s.
+SPEED = 20
+#: FFmpeg whose hub runs at that speed.
+_FFMPEG = f"""#!/bin/sh
+case "$*" in *hls_segment_filename*) set -- -readrate {SPEED} "$@" ;; esac
+exec ffmpeg "$@"
+"""
+
+
+def playing(
+    folder: Path, clip: Clip, slate: Clip, address: str, key: str = KEY
+) -> tuple[Engine, MemoryLedger]:
+    output = OutputPlan(1, "Main", address, Secret(key), edition="e1")
+    book = MemoryLedger({1: assignment(clip, slate=slate, outputs=(output,))})
+    # The window is 20 s by the clock, as on air.
+    policy = Policy(paced=False, segments=10 * SPEED, stall=4, retry_first=0.1, grace=2)
+    engine = Engine(folder, book, policy)
+    folder.mkdir()
+    engine.ffmpeg = str(folder.parent / "ffmpeg-faster")
+    Path(engine.ffmpeg).write_text(_FFMPEG)
+    Path(engine.ffmpeg).chmod(0o700)
+    return engine, book
+
+
+def pid(engine: Engine, name: str) -> int:
+    (record,) = [
+        record
+        for record in process.read_records(process.channel_folder(engine.run_dir, 1))
+        if record.name == name
+    ]
+    return record.pid
+
+
+def kill(engine: Engine, name: str) -> None:
+    before = pid(engine, name)
+    os.kill(before, signal.SIGKILL)
+    until(lambda: engine.alive() and pid_or_none(engine, name) not in {before, None}, 20, name)
+
+
+def pid_or_none(engine: Engine, name: str) -> int | None:
+    try:
+        return pid(engine, name)
+    except ValueError:
+        return None
