@@ -18,7 +18,7 @@ status=0
 "$python" -m pytest --measure -m measured --junit-xml data/bench.xml \
     media_library/tests streams/tests streamsite/tests media_library/tests/bench_downloads.py \
     streams/tests/bench_feeds.py streams/tests/bench_cluster_away.py \
-    streams/tests/bench_pace.py || status=$?
+    streams/tests/bench_pace.py streams/tests/bench_upload.py || status=$?
 "$python" -c '
 import sys, xml.etree.ElementTree as tree
 for case in tree.parse("data/bench.xml").iter("testcase"):

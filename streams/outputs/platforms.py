@@ -155,10 +155,10 @@ def query_fault(address: str, query: Secret, key: Secret | None = None) -> str:
     text = query.reveal()
     if not text:
         return ""
-    if has_control_characters(text):
-        return "The secret parameters hold a line break or a control character."
     if _scheme(address) == "https":
         return "An upload takes no secret parameters: put the stream key into its own field."
+    if has_control_characters(text):
+        return "The secret parameters hold a line break or a control character."
     beside = "" if key is None or isinstance(key, Unreadable) else key.reveal()
     if len(f"{address}{beside}{text}".encode()) > MAX_SECRET_BYTES:
         return (
@@ -199,10 +199,9 @@ def address_fault(address: str, *, keyed: bool = True, uploads: bool = False) ->
         _ = parts.port
     except ValueError as error:
         return f"The address can't be read: {error}."
-    if uploads and parts.scheme != "https":
-        return "This platform takes uploads: its address begins with https://."
-    if not uploads and parts.scheme not in SCHEMES:
-        return f"The address must begin with {', '.join(s + '://' for s in SCHEMES)}."
+    schemes = ("https",) if uploads else SCHEMES
+    if parts.scheme not in schemes:
+        return f"The address must begin with {', '.join(s + '://' for s in schemes)}."
     if not has_host:
         return "The address has no host."
     if "@" in parts.netloc:
@@ -212,7 +211,11 @@ def address_fault(address: str, *, keyed: bool = True, uploads: bool = False) ->
         )
     if "#" in address:
         return "The address must end before the #."
-    if uploads:
+    return _rest_fault(parts, keyed=keyed)
+
+
+def _rest_fault(parts: SplitResult, *, keyed: bool) -> str:
+    if parts.scheme == "https":
         return _upload_fault(parts)
     return _query_in_address(parts) or (
         "" if parts.scheme == "srt" else _rtmp_path_fault(parts, keyed=keyed)

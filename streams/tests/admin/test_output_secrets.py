@@ -19,6 +19,9 @@ from pytest_django import Settings
 from streams.models import Output
 from streams.monitoring.preflight import Finding, findings
 from streams.outputs.platforms import (
+    PLATFORMS,
+    UPLOADS,
+    Platform,
     address_fault,
     query_fault,
     secret_fault,
@@ -67,6 +70,26 @@ parted: Callable[..., tuple[str, str, str]] = importlib.import_module(
 )
 def test_an_address_with_a_secret_is_refused(address: str, sentence: str) -> None:
     assert sentence in address_fault(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("https://a.example/http_upload_hls?cid=abcd-KEY&copy=0&file=", "is the stream key"),
+        ("https://a.example/up?copy=2", "ends with ?copy=0"),
+        ("https://user:pass@a.example/up?copy=0", "name or password"),
+        ("http://a.example/up?copy=0", "must begin with https://."),
+        ("rtmp://a.example/app", "must begin with https://."),
+    ],
+)
+def test_an_address_that_is_no_upload_is_refused(address: str, sentence: str) -> None:
+    assert sentence in address_fault(address, uploads=True)
+    for platform in UPLOADS:
+        assert address_fault(PLATFORMS[platform].url, uploads=True) == ""
+    assert "takes no secret parameters" in query_fault(
+        PLATFORMS[Platform.YOUTUBE_HLS].url, Secret("token=T")
+    )
+    assert "must begin with rtmp://" in address_fault("https://a.example/up")
 
 
 def test_without_a_key_the_path_is_taken_as_the_key() -> None:

@@ -14,26 +14,24 @@ from streams.tests.bench.waiting import until
 from streamsite.security.secret import Secret
 
 KEY = "hls-key-93b1-77aa-04ce"
-#: The hub's speed: without a bound it sends a minute of these clips in 0.4 s.
-SPEED = 20
-#: FFmpeg whose hub runs at that speed.
-_FFMPEG = f"""#!/bin/sh
-case "$*" in *hls_segment_filename*) set -- -readrate {SPEED} "$@" ;; esac
+#: FFmpeg whose hub runs at that speed: without a bound it sends a minute of the clips in 0.4 s.
+_FFMPEG = """#!/bin/sh
+case "$*" in *hls_segment_filename*) set -- -readrate {speed} "$@" ;; esac
 exec ffmpeg "$@"
 """
 
 
 def playing(
-    folder: Path, clip: Clip, slate: Clip, address: str, key: str = KEY
+    folder: Path, clip: Clip, slate: Clip, address: str, key: str = KEY, *, speed: int = 20
 ) -> tuple[Engine, MemoryLedger]:
     output = OutputPlan(1, "Main", address, Secret(key), edition="e1")
     book = MemoryLedger({1: assignment(clip, slate=slate, outputs=(output,))})
     # The window is 20 s by the clock, as on air.
-    policy = Policy(paced=False, segments=10 * SPEED, stall=4, retry_first=0.1, grace=2)
+    policy = Policy(paced=False, segments=10 * speed, stall=4, retry_first=0.1, grace=2)
     engine = Engine(folder, book, policy)
     folder.mkdir()
     engine.ffmpeg = str(folder.parent / "ffmpeg-faster")
-    Path(engine.ffmpeg).write_text(_FFMPEG)
+    Path(engine.ffmpeg).write_text(_FFMPEG.format(speed=speed))
     Path(engine.ffmpeg).chmod(0o700)
     return engine, book
 

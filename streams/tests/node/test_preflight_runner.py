@@ -173,6 +173,7 @@ def test_a_broken_slate_is_removed_and_stops_nothing(channel: Channel) -> None:
     [
         ("rtmp://no-such-host.invalid/live", "the name no-such-host.invalid does not exist"),
         ("srt://no-such-host.invalid:9000", "the name no-such-host.invalid does not exist"),
+        ("https://no-such-host.invalid/up", "the name no-such-host.invalid does not exist"),
         ("rtmps://127.0.0.1:1/app", "127.0.0.1 does not accept connections at port 1"),
         # UDP: it is impossible to know whether a server listens.
         ("srt://127.0.0.1:1", ""),

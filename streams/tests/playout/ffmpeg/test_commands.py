@@ -18,6 +18,7 @@ from streams.playout.contract.turn import Turn
 from streams.playout.ffmpeg import commands
 from streams.playout.ffmpeg.commands import Hidden
 from streams.programme.item import Item, Mode
+from streamsite import __version__
 from streamsite.security import tls
 from streamsite.security.secret import MASK, Secret, masked
 
@@ -112,6 +113,21 @@ def test_a_pusher_hides_its_key() -> None:
     )
     assert "KEY" not in shown(made)
     assert "KEY" not in repr(made)
+
+
+def test_an_upload_hides_its_key() -> None:
+    address = "https://a.example/http_upload_hls?copy=0"
+    output = OutputPlan(3, "YouTube", address, Secret("abcd-KEY"), edition="e")
+    made = commands.pusher("ffmpeg", 4000, HLS, output, Policy())
+    assert made[3:] == (
+        *("-P", "-m", "streams.playout.outputs.upload"),
+        *("--progress", "4000", "--version", __version__, "--window", "/run/x/hls/live.m3u8"),
+        *("--folder", "/run/x/upload-3", "--edition", "e", "--begin", "2"),
+        *("--timeout", "8.0", Hidden(Secret("abcd-KEY")), address),
+    )
+    assert "KEY" not in shown(made)
+    unverified = replace(output, verify=False)
+    assert "--unverified" in commands.pusher("ffmpeg", 4000, HLS, unverified, Policy())
 
 
 def test_srt_receives_its_key_as_stream_id() -> None:

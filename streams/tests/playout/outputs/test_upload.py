@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from streams.playout.contract.ledger import IncidentOpened, Logged
-from streams.playout.contract.plan import Policy
 from streams.playout.contract.states import OutputAir
 from streams.playout.ffmpeg import process
 from streams.playout.outputs import pushers
@@ -63,7 +62,7 @@ def test_no_segment_is_missing_or_doubled_whatever_happens(
         engine.start()
         more()
         receiver.trouble = trouble
-        more(40)
+        more(25)
         for _ in range(2):
             kill(engine, name)
             more()
@@ -81,7 +80,7 @@ def test_no_segment_is_missing_or_doubled_whatever_happens(
         more()
         assert pid(engine, name) == before
         kill(engine, "hub")
-        more(40)
+        more(25)
         channel = engine.channel()
         assert channel is not None
         role = channel.pushers.roles[1]
@@ -146,25 +145,21 @@ def test_a_cause_is_reported(
 def test_what_waits_outlives_an_outage_and_goes_with_the_output(
     tmp_path: Path, shelf: dict[int, Clip], receiver: Receiver
 ) -> None:
-    """In real time: the server is gone for 25 s, longer than the window holds."""
-    engine, book = playing(tmp_path / "run", shelf[4], shelf[2], receiver.address)
-    engine.ffmpeg = "ffmpeg"
-    engine.policy = Policy(stall=5, retry_cap=2, segments=4)
+    """The server is gone for 28 s of air; the window holds 16."""
+    engine, book = playing(tmp_path / "run", shelf[4], shelf[2], receiver.address, speed=5)
+    engine.policy = replace(engine.policy, segments=8)
     try:
         engine.start()
         until(lambda: engine.alive() and len(receiver.parts) >= 3, 40, "it is on air")
         receiver.trouble = lambda _name, _count: -1
         folder = process.channel_folder(engine.run_dir, 1)
         kept = folder / "upload-1"
-        until(lambda: engine.alive() and len(list(kept.glob("*.ts"))) >= 9, 40, "it waits")
+        until(lambda: engine.alive() and len(list(kept.glob("*.ts"))) >= 14, 40, "it waits")
         assert "output-1" in book.incidents()
         receiver.trouble = lambda _name, _count: None
         goal = len(receiver.parts) + 10
         until(lambda: engine.alive() and len(receiver.parts) >= goal, 40, "it caught up")
         until(lambda: not book.incidents(), 10, "the incident is closed")
-        channel = engine.channel()
-        assert channel is not None
-        lag = channel.pushers.lag(channel.now.mono)
         book.assignments[1] = replace(
             book.assignments[1], plan=replace(book.assignments[1].plan, outputs=())
         )
@@ -173,4 +168,3 @@ def test_what_waits_outlives_an_outage_and_goes_with_the_output(
         engine.end()
     counts = receiver.check()
     assert (counts["missing"], counts["doubled"]) == (0, 0), counts
-    assert 0 <= lag < 5
