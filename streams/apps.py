@@ -10,7 +10,11 @@ class StreamsConfig(AppConfig):
 
     def ready(self) -> None:
         from streams import checks  # noqa: F401, PLC0415 - registers them
-        from streamsite.accounts import groups  # noqa: PLC0415 - models can be imported now
+        from streams.alerts import outbox  # noqa: PLC0415 - models can be imported now
+        from streamsite.accounts import groups  # noqa: PLC0415 - see above
+        from streamsite.notifications import events  # noqa: PLC0415 - see above
+
+        events.subscribe("receivers", outbox.sink)
 
         # After the last app's own, which makes the permissions that the roles name.
         post_migrate.connect(groups.keep_in_step, sender=self)

@@ -1,3 +1,21 @@
-from streams.admin import accounts, blocks, channels, history, ingest, nodes, platforms
+from streams.admin import (
+    accounts,
+    alerts,
+    blocks,
+    channels,
+    history,
+    ingest,
+    nodes,
+    platforms,
+)
 
-__all__ = ["accounts", "blocks", "channels", "history", "ingest", "nodes", "platforms"]
+__all__ = [
+    "accounts",
+    "alerts",
+    "blocks",
+    "channels",
+    "history",
+    "ingest",
+    "nodes",
+    "platforms",
+]

@@ -1,3 +1,4 @@
+from streams.models.alerts import AlertMessage, AlertReceiver
 from streams.models.channel import Channel, Output
 from streams.models.drill import Drill
 from streams.models.history import (
@@ -24,6 +25,8 @@ from streams.models.takeover import Takeover, TakeoverRight
 
 __all__ = [
     "AccountState",
+    "AlertMessage",
+    "AlertReceiver",
     "AsRun",
     "Block",
     "BroadcastRenewal",

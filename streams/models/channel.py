@@ -71,7 +71,8 @@ def validate_time_zone(name: str) -> None:
 
 
 @cache
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """Returns the time zone; UTC if the name is unknown."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -342,7 +343,7 @@ class Channel(OneLineText):
     @property
     def zone(self) -> ZoneInfo:
         """The time zone of its blocks and hours; UTC if the name is unknown."""
-        return _zone(self.time_zone)
+        return zone_of(self.time_zone)
 
     @property
     def house_format(self) -> HouseFormat:

@@ -92,6 +92,8 @@ TABLE: Final[dict[Role, dict[str, str]]] = {
         "streams.watchday": "add",
         "media_library.downloadjob": "download_from_any_site update_downloader",
         "media_library.sitecookies": _ALL,
+        "streams.alertreceiver": _ALL,
+        "streams.alertmessage": "view",
         "streamsite.endpoint": _ALL,
         "streamsite.delivery": "view change",
         "django_q.success": "view",

@@ -17,6 +17,7 @@ from django_q.models import OrmQ, Task
 
 from media_library.models import DownloadBatch, DownloadJob, PreparedCopy, SitePause, SyncRun
 from streams.models import (
+    AlertMessage,
     AsRun,
     BroadcastRenewal,
     Channel,
@@ -186,6 +187,14 @@ KINDS: Final = (
             state=Delivery.State.WAITING
         ),
     ),
+    Kind(
+        "deliveries",
+        AlertMessage,
+        "after what it reports, unless the message still waits",
+        lambda at: AlertMessage.objects.filter(created_at__lt=at).exclude(
+            state=AlertMessage.State.WAITING
+        ),
+    ),
     Kind("key-changes", KeyChange, "after the change", _by(KeyChange, "at")),
     Kind("admin-history", LogEntry, "after the change", _by(LogEntry, "action_time")),
     Kind("audit-log", AuditEntry, "after the event", _by(AuditEntry, "created_at")),
@@ -227,9 +236,9 @@ EXEMPT: Final = {
             *("media_library.DownloadSchedule", "media_library.MediaItem"),
             *("media_library.Playlist", "media_library.PlaylistEntry"),
             *("media_library.SiteCookies", "media_library.Tag"),
-            *("streams.Block", "streams.Broadcaster", "streams.Channel", "streams.OnAirHours"),
-            *("streams.Output", "streams.PlatformAccount", "streams.StreamKey"),
-            "streams.TakeoverRight",
+            *("streams.AlertReceiver", "streams.Block", "streams.Broadcaster"),
+            *("streams.Channel", "streams.OnAirHours", "streams.Output"),
+            *("streams.PlatformAccount", "streams.StreamKey", "streams.TakeoverRight"),
             *("otp_static.StaticDevice", "otp_static.StaticToken", "otp_totp.TOTPDevice"),
             *("streamsite.ApiKey", "streamsite.ChannelLimit", "streamsite.Endpoint"),
             "streamsite.Passkey",

@@ -40,6 +40,7 @@ from media_library.uploads.service import UploadError
 from streams.api import (
     ahead,
     air,
+    alerts,
     channels,
     compatibility,
     drills,
@@ -337,6 +338,7 @@ _ROUTERS: Final = (
     ("/broadcasters", live.broadcasters),
     ("/stream-keys", live.stream_keys),
     ("/streams", live.streams),
+    ("/alert-receivers", alerts.router),
     ("/webhooks", routes.endpoints),
     ("/deliveries", routes.deliveries),
     ("/api-keys", key_routes.router),

@@ -46,6 +46,8 @@ GROUPS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
         ("Watch hours", "hourglass_top", "watch-hours"),
     ),
     "System": (
+        ("Alert receivers", "notifications_active", "streams.AlertReceiver"),
+        ("Alerts sent", "outgoing_mail", "streams.AlertMessage"),
         ("Webhooks", "webhook", "streamsite.Endpoint"),
         ("Webhooks sent", "outgoing_mail", "streamsite.Delivery"),
         ("Users", "person", "auth.User"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 from streams.playout.contract.plan import OutputPlan, Policy
@@ -26,6 +27,8 @@ def playing(
 ) -> tuple[Engine, MemoryLedger]:
     output = OutputPlan(1, "Main", address, Secret(key), edition="e1")
     book = MemoryLedger({1: assignment(clip, slate=slate, outputs=(output,))})
+    plan = replace(book.assignments[1].plan, house_format=clip.house_format)
+    book.assignments[1] = replace(book.assignments[1], plan=plan)
     # The window is 20 s by the clock, as on air.
     policy = Policy(paced=False, segments=10 * speed, stall=4, retry_first=0.1, grace=2)
     engine = Engine(folder, book, policy)

@@ -38,6 +38,7 @@ SCHEDULES: Final = (
     ("check platforms", "streams.tasks.check_platforms", 1),
     ("report nodes", "streams.tasks.report_nodes", 1),
     ("verify ahead", "streams.tasks.verify_ahead", 15),
+    ("send alerts", "streams.alerts.sender.send_due", 1),
     ("send webhooks", "streamsite.webhooks.sender.send_due", 1),
     ("prune", "streamsite.maintenance.tasks.prune", 60),
     ("back up", "streamsite.maintenance.tasks.back_up", 60),
