@@ -6,19 +6,22 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect
-from django.urls import reverse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from streams.admin.forms import SecretInput
 from streams.alerts import sender, services
 from streams.models import AlertMessage, AlertReceiver
 from streamsite.api.audit import ReadOnly, WithKeys
+from streamsite.http.untrusted import number_or_none
 from streamsite.security.secret import Secret
 
 _COLOURS = {
@@ -82,7 +85,7 @@ class AlertReceiverAdmin(WithKeys, ModelAdmin):
     list_filter = ("kind", "enabled")
     search_fields = ("name",)
     filter_horizontal = ("channels",)
-    actions_detail = ("test",)
+    change_form_outer_before_template = "streams/alert_receiver_before.html"
     conditional_fields: ClassVar = {
         field.name: f"kind == '{kind}'"
         for kind, fields in services.FIELDS.items()
@@ -138,20 +141,39 @@ class AlertReceiverAdmin(WithKeys, ModelAdmin):
         return newest.state, str(AlertMessage.State(newest.state).label)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertReceiver]:
-        return super().get_queryset(request).prefetch_related("channels")
+        rows: QuerySet[AlertReceiver] = super().get_queryset(request)
+        return rows.prefetch_related("channels")
 
-    def has_test_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return self.has_change_permission(request)
+    def get_urls(self) -> list[URLPattern]:
+        test = path(
+            "<int:pk>/test/",
+            self.admin_site.admin_view(require_POST(self.test)),
+            name="test-alert-receiver",
+        )
+        return [test, *super().get_urls()]
 
-    @action(description="Send a test", permissions=["test"], icon="send")
-    def test(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        receiver = self.get_object(request, object_id)
-        if receiver is None:
-            return redirect(reverse("admin:streams_alertreceiver_changelist"))
+    def test(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """Send a test, outside of any transaction: it waits for the receiver's answer."""
+        receiver = get_object_or_404(AlertReceiver, pk=pk)
+        if not self.has_change_permission(request, receiver):
+            raise PermissionDenied
         taken, sentence = sender.test(receiver)
         (messages.success if taken else messages.error)(request, sentence)
         self.log_change(request, receiver, "Sent a test.")
-        return redirect(reverse("admin:streams_alertreceiver_change", args=[receiver.pk]))
+        return redirect(reverse("admin:streams_alertreceiver_change", args=[pk]))
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponseBase:
+        pk = number_or_none(object_id)
+        sent = AlertMessage.objects.filter(receiver=pk) if pk is not None else None
+        context = {"last_message": sent and sent.first(), **(extra_context or {})}
+        page: HttpResponseBase = super().change_view(request, object_id, form_url, context)
+        return page
 
 
 @admin.register(AlertMessage)

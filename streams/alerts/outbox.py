@@ -54,9 +54,9 @@ def sink(event: Event, at: datetime) -> bool:
             if _watches(receiver, event.channel.slug)
             and wishes(receiver).wants(stage, event.severity)
         ]
-    elif (said := event.message()) is not None:
+    elif (message := event.message()) is not None:
         # They are of several channels, or of a node: for those who have chosen none.
-        subject, lines = said
+        subject, lines = message
         rows = [
             _row(receiver, at, subject=subject[:200], lines=list(lines))
             for receiver in receivers.filter(problems=True, channels=None)
@@ -106,7 +106,7 @@ def remind(now: datetime) -> int:
     receivers = AlertReceiver.objects.filter(enabled=True, repeat_minutes__gt=0)
     for receiver in receivers.defer("address").prefetch_related("channels"):
         rules = wishes(receiver)
-        told = dict(
+        reported = dict(
             receiver.messages.filter(incident__in=lasting)
             .values_list("incident")
             .annotate(last=Max("created_at"))
@@ -121,7 +121,9 @@ def remind(now: datetime) -> int:
             )
             for incident in lasting
             if _watches(receiver, incident.channel.slug)
-            and rules.again(incident.severity, told.get(incident.pk, incident.opened_at), now)
+            and rules.again(
+                incident.severity, reported.get(incident.pk, incident.opened_at), now
+            )
         ]
     _write(rows)
     return len(rows)

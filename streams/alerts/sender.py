@@ -39,7 +39,7 @@ MAX_TOGETHER: Final = 50
 #: Seconds for which one task goes on; the next begins within a minute.
 SHIFT_S: Final = 50.0
 #: Seconds until the next look, while messages are collected.
-LOOK_S: Final = 1.0
+POLL_S: Final = 1.0
 _WAITING: Final = Q(state=AlertMessage.State.WAITING)
 #: A claim lasts until the time of the next attempt.
 _CLAIMS: Final = Claims(AlertMessage, "next_at", related=("receiver", "incident__channel"))
@@ -61,10 +61,12 @@ def send_due() -> str:
                     write_outcome(batch, fault, timezone.now())
                     done, failed = done + (not fault), failed + bool(fault)
                 continue
-            soonest = _waiting().aggregate(first=Min("next_at"))["first"]
+            # Those that failed are left to the next minute's task.
+            fresh = _waiting().filter(attempts=0)
+            soonest = fresh.aggregate(first=Min("next_at"))["first"]
             if soonest is None or soonest > timezone.now() + timedelta(seconds=left):
                 break
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
     return f"{done} sent, {failed} not."
 
 

@@ -104,9 +104,9 @@ def _post(url: str, subject: str, lines: Sequence[str], picture: Path | None) ->
         return "No service knows such an address: check it, field by field."
     if picture is not None and not receiver.attachment_support:
         picture = None
-    heard = _Warnings()
+    warnings = _Warnings()
     logger = logging.getLogger("apprise")
-    logger.addHandler(heard)
+    logger.addHandler(warnings)
     try:
         taken = Apprise(receiver, asset=asset).notify(
             text(subject, lines),
@@ -114,8 +114,8 @@ def _post(url: str, subject: str, lines: Sequence[str], picture: Path | None) ->
             attach=None if picture is None else [str(picture)],
         )
     finally:
-        logger.removeHandler(heard)
-    return "" if taken else _meaning(heard.lines)
+        logger.removeHandler(warnings)
+    return "" if taken else _meaning(warnings.lines)
 
 
 def _meaning(lines: Sequence[str]) -> str:

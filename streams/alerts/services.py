@@ -154,9 +154,9 @@ def _parts(name: str, url: str) -> tuple[str, str, str]:
 def _web(kind: str, given: Mapping[str, str]) -> str:
     (name,) = given
     _, host, _ = _parts(name, given[name])
-    wanted = _HOSTS.get(kind, ())
-    if wanted and host not in wanted:
-        raise FieldError(name, f"That is no address of {wanted[0]}: copy it from there.")
+    expected = _HOSTS.get(kind, ())
+    if expected and host not in expected:
+        raise FieldError(name, f"That is no address of {expected[0]}: copy it from there.")
     return given[name]
 
 

@@ -72,7 +72,11 @@ class Troubles:
         self.receiver.slow = 0
 
     def late_answers(self) -> None:
-        self.receiver.trouble = lambda _name, _count: (time.sleep(2), 0)[1]
+        def late(_name: str, _count: int) -> int:
+            time.sleep(2)
+            return 0
+
+        self.receiver.trouble = late
         self.wait(4)
         self.receiver.trouble = lambda _name, _count: None
 

@@ -169,7 +169,7 @@ class Upload:
             new, missed = queues.news(self.queue, window, self.begin)
             if missed:
                 count = "Some" if missed < 0 else str(missed)
-                say(
+                write_line(
                     "warning",
                     f"{count} segments left the window before they could be taken: the "
                     "destination is told of a gap.",
@@ -254,7 +254,9 @@ class Upload:
             try:
                 self.send()
             except FileNotFoundError:
-                say("warning", "A segment's file is gone: the destination is told of a gap.")
+                write_line(
+                    "warning", "A segment's file is gone: the destination is told of a gap."
+                )
                 with self._lock:
                     self._store(queues.lost(self.queue))
             except (OSError, http.client.HTTPException, StatusError) as error:
@@ -272,7 +274,7 @@ class Upload:
         ):
             self.end(cause)
         if cause != self._cause:
-            say("warning", f"{cause}: sent again.")
+            write_line("warning", f"{cause}: sent again.")
         self._cause = cause
         if self._failing is None:
             self._failing = time.monotonic()
@@ -326,13 +328,13 @@ class Upload:
                 connection.close()
 
     def end(self, cause: str) -> NoReturn:
-        say("fatal", f"{ENDED}: https://{self.host}:{self.port} {cause}")
+        write_line("fatal", f"{ENDED}: https://{self.host}:{self.port} {cause}")
         sys.stderr.flush()
         # From a thread, sys.exit would end the thread alone.
         os._exit(1)
 
 
-def say(level: str, text: str) -> None:
+def write_line(level: str, text: str) -> None:
     sys.stderr.write(f"[{level}] {text}\n")
     sys.stderr.flush()
 
@@ -357,7 +359,7 @@ def main() -> NoReturn:
         threading.Thread(target=upload.watch, daemon=True).start()
         upload.run()
     except Exception as error:  # noqa: BLE001 - a traceback may quote the address with the key
-        say("fatal", f"{ENDED}: {words(error)}")
+        write_line("fatal", f"{ENDED}: {words(error)}")
         sys.exit(1)
 
 

@@ -167,7 +167,7 @@ def test_a_discord_gets_its_shape(
 
 
 def test_ntfy_gets_its_shape(hook: Hook, channel: Channel) -> None:
-    server = hook.address.rpartition("/")[0]
+    server, hook.status = hook.address.rpartition("/")[0], 200
     values = {"ntfy_topic": "ops-topic", "ntfy_server": server, "ntfy_token": TOKEN}
     made = receiver(hook, "ntfy", kind="ntfy")
     address = Secret(services.address("ntfy", values))
@@ -194,7 +194,8 @@ def test_the_test_button_shows_the_answer(
     row = receiver(hook)
     hook.status = status
     page = f"/admin/streams/alertreceiver/{row.pk}/"
-    answer = admin_client.get(f"{page}test", follow=True)
+    assert admin_client.get(f"{page}test/").status_code == 405
+    answer = admin_client.post(f"{page}test/", follow=True)
     shown = answer.content.decode()
     assert sentence in shown
     assert TOKEN not in shown

@@ -23,7 +23,7 @@ def at(hour: int, minute: int = 0, day: int = 10) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "stage", "severity", "wanted"),
+    ("wishes", "stage", "severity", "expected"),
     [
         (Wishes(), "opened", "degraded", True),
         (Wishes(), "opened", "planned", False),
@@ -37,8 +37,10 @@ def at(hour: int, minute: int = 0, day: int = 10) -> datetime:
         (Wishes(repeat=timedelta(hours=1)), "lasting", "lost", True),
     ],
 )
-def test_what_is_wanted(wishes: Wishes, stage: str, severity: str, *, wanted: bool) -> None:
-    assert wishes.wants(stage, severity) is wanted
+def test_stages_and_severities(
+    wishes: Wishes, stage: str, severity: str, *, expected: bool
+) -> None:
+    assert wishes.wants(stage, severity) is expected
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def report(stage: str = "opened", closed: datetime | None = None) -> wording.Rep
     return wording.Report("Demo", "output-7", "lost", cause, stage, at(9), closed, "/i/1/")
 
 
-def test_what_it_says() -> None:
+def test_wording() -> None:
     assert wording.line(report(), at(9)) == (
         "Demo: Off air since 10 Mar 09:00:00 CET. YouTube: No server accepts connections. "
         "Look at the destination's own page, and check its stream key. /i/1/"
@@ -166,7 +168,7 @@ FLOW = "https://prod-1.westeurope.logic.azure.com:443/workflows/abcd/triggers/ma
         ("apprise", {"apprise_url": "signal://h:8080/12345678901/12345678902"}, ""),
     ],
 )
-def test_each_service_gets_its_address(kind: str, values: dict[str, str], service: str) -> None:
+def test_a_service_gets_its_address(kind: str, values: dict[str, str], service: str) -> None:
     made = Apprise.instantiate(apprise_address(services.address(kind, values)))
     assert made is not None
     assert service in {"", type(made).__name__}

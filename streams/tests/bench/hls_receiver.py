@@ -83,9 +83,9 @@ class Receiver:
         for number, (broken, seconds, name) in enumerate(_ENTRY.findall(text), first):
             if float(seconds) > 5:
                 self.faults.append(f"a segment of {seconds} s")
-            known = self.announced.setdefault(name, (number, bool(broken)))
-            if known[0] != number:
-                self.faults.append(f"{name} was number {known[0]} and is {number}")
+            earlier = self.announced.setdefault(name, (number, bool(broken)))
+            if earlier[0] != number:
+                self.faults.append(f"{name} was number {earlier[0]} and is {number}")
             outstanding += name not in self.parts
         if outstanding > MAX_OUTSTANDING:
             self.faults.append(f"{outstanding} segments outstanding")
@@ -114,20 +114,20 @@ class Receiver:
             missing = sorted(set(range(numbers[-1] + 1)) - set(numbers))
             digests = [part.digest for _, part in ordered]
             doubled = len(digests) - len(set(digests))
-            jumps = told = 0
+            jumps = announced_gaps = 0
             for (_, before), (name, after) in pairwise(ordered):
                 step = (after.first - before.last) % mpegts.WRAP
                 if self.announced[name][1]:
-                    told += 1
+                    announced_gaps += 1
                 elif abs(step - before.step) > TOLERANCE:
                     jumps += 1
             repeated = sum(part.times - 1 for _, part in ordered)
-        assert told <= gaps, f"{told} gaps"
+        assert announced_gaps <= gaps, f"{announced_gaps} gaps"
         return {
             "segments": len(ordered),
             "missing": len(missing) + jumps,
             "doubled": doubled,
-            "announced gaps": told,
+            "announced gaps": announced_gaps,
             "sent again": repeated,
             "connections": self.connections,
         }
