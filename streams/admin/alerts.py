@@ -29,6 +29,8 @@ _COLOURS = {
     AlertMessage.State.DELIVERED.value: "success",
     AlertMessage.State.FAILED.value: "danger",
 }
+#: Verbose names of the rows that are deleted with a receiver.
+GOES_ALONG = {"alert message"}
 #: By name, all fields of all services.
 _FIELDS = {field.name: field for fields in services.FIELDS.values() for field in fields}
 
@@ -124,6 +126,11 @@ class AlertReceiverAdmin(WithKeys, ModelAdmin):
                     attrs = form.base_fields[name].widget.attrs
                     attrs["placeholder"] = "Stored. Leave all of them empty to keep them."
         return form
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        # Its messages are read-only, and go with it.
+        listed, counts, needed, protected = super().get_deleted_objects(objs, request)
+        return listed, counts, needed - GOES_ALONG, protected
 
     @admin.display(description="From")
     def severity(self, receiver: AlertReceiver) -> str:

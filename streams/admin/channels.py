@@ -46,6 +46,7 @@ HISTORY = {
     "run",
     "as-run entry",
     "incident",
+    "alert message",
     "sample",
     "thinned sample",
     "log line",

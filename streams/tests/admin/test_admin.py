@@ -16,9 +16,19 @@ from pytest_django import Settings
 
 from media_library.admin import items
 from media_library.models import MediaItem, Playlist
-from streams.admin import channels, ingest
+from streams.admin import alerts, channels, ingest
 from streams.admin.forms import ChannelForm
-from streams.models import AsRun, Block, Broadcaster, Channel, Incident, Node, Output, Run
+from streams.models import (
+    AlertReceiver,
+    AsRun,
+    Block,
+    Broadcaster,
+    Channel,
+    Incident,
+    Node,
+    Output,
+    Run,
+)
 from streams.tests import rows
 
 pytestmark = pytest.mark.django_db
@@ -176,6 +186,7 @@ def test_a_channel_off_air_is_deleted_with_its_history(browser: Client) -> None:
         (Block, set()),
         (Broadcaster, ingest.GOES_ALONG),
         (Output, set()),
+        (AlertReceiver, alerts.GOES_ALONG),
     ],
 )
 def test_read_only_history_does_not_prevent_deletion(
