@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from django.conf import settings
@@ -13,7 +12,7 @@ from django.db.models import Max, Min
 
 from streams.alerts.rules import Quiet, Wishes
 from streams.events import IncidentClosed, IncidentOpened
-from streams.models import AlertMessage, AlertReceiver, Incident
+from streams.models import AlertMessage, AlertReceiver, Evidence, Incident
 from streams.models.channel import zone_of
 from streamsite.notifications.events import Event
 from streamsite.processes.task_queue import enqueue
@@ -38,9 +37,15 @@ def wishes(receiver: AlertReceiver) -> Wishes:
     )
 
 
-def still_of(incident: Incident) -> Path | None:  # noqa: ARG001 - evidence is not kept yet
-    """Return the picture that was kept of the incident; None: there is none."""
-    return None
+def still_of(incident: Incident) -> bytes:
+    """Return the picture that was kept of the incident, a JPEG; empty: there is none.
+
+    It asks no database if the incident was read with its evidence.
+    """
+    try:
+        return bytes(incident.evidence.still)
+    except Evidence.DoesNotExist:
+        return b""
 
 
 def sink(event: Event, at: datetime) -> bool:

@@ -42,7 +42,9 @@ SHIFT_S: Final = 50.0
 POLL_S: Final = 1.0
 _WAITING: Final = Q(state=AlertMessage.State.WAITING)
 #: A claim lasts until the time of the next attempt.
-_CLAIMS: Final = Claims(AlertMessage, "next_at", related=("receiver", "incident__channel"))
+_CLAIMS: Final = Claims(
+    AlertMessage, "next_at", related=("receiver", "incident__channel", "incident__evidence")
+)
 
 #: The messages of one receiver.
 Batch = list[AlertMessage]
@@ -93,8 +95,8 @@ def _attempt(batch: Batch) -> str:
     receiver: AlertReceiver = batch[0].receiver
     subject, lines = rendered(batch, timezone.now())
     incidents = [row.incident for row in batch if row.incident is not None]
-    stills = [still for one in incidents if (still := outbox.still_of(one)) is not None]
-    return sending.send(receiver.address, subject, lines, stills[0] if stills else None)
+    still = next((still for one in incidents if (still := outbox.still_of(one))), b"")
+    return sending.send(receiver.address, subject, lines, still)
 
 
 def rendered(batch: Sequence[AlertMessage], now: datetime) -> tuple[str, list[str]]:

@@ -6,7 +6,6 @@ import logging
 import re
 import smtplib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,6 +20,8 @@ from streamsite.security.ssrf import NoAddressError, Rules, may_reach, own_addre
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 MAIL: Final = "mail:"
+#: Name of the attached still.
+PICTURE: Final = "still.jpg"
 #: Schemes whose host may be one of one's own networks. The others' hosts are tokens, which no
 #: name server should see.
 _SELF_HOSTED: Final = re.compile(
@@ -40,9 +41,7 @@ _MEANINGS: Final = {
 }
 
 
-def send(
-    address: Secret, subject: str, lines: Sequence[str], picture: Path | None = None
-) -> str:
+def send(address: Secret, subject: str, lines: Sequence[str], picture: bytes = b"") -> str:
     """Send a message. Returns why the receiver does not have it; empty: it has.
 
     Takes some ten seconds at most. Neither the sentence nor the log shows the address.
@@ -55,7 +54,7 @@ def send(
     return _post(url, subject, lines, picture)
 
 
-def _mail(to: str, subject: str, lines: Sequence[str], picture: Path | None) -> str:
+def _mail(to: str, subject: str, lines: Sequence[str], picture: bytes) -> str:
     if not settings.EMAIL_HOST:
         return "No mail server is set: set EMAIL_HOST and the EMAIL_ settings beside it."
     connection = get_connection(password=settings.EMAIL_HOST_PASSWORD.reveal())
@@ -65,8 +64,8 @@ def _mail(to: str, subject: str, lines: Sequence[str], picture: Path | None) -> 
         to=[one.strip() for one in to.split(",") if one.strip()],
         connection=connection,
     )
-    if picture is not None:
-        message.attach_file(str(picture))
+    if picture:
+        message.attach(PICTURE, picture, "image/jpeg")
     try:
         message.send()
     except smtplib.SMTPAuthenticationError:
@@ -90,9 +89,10 @@ class _Warnings(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def _post(url: str, subject: str, lines: Sequence[str], picture: Path | None) -> str:
+def _post(url: str, subject: str, lines: Sequence[str], picture: bytes) -> str:
     # Imported late: it reads all of its services.
     from apprise import Apprise, AppriseAsset, NotifyFormat  # noqa: PLC0415 - takes 0.3 s
+    from apprise.attachment.memory import AttachMemory  # noqa: PLC0415 - see above
 
     whole = apprise_address(url)
     if fault := _inside(whole):
@@ -102,8 +102,11 @@ def _post(url: str, subject: str, lines: Sequence[str], picture: Path | None) ->
     receiver = Apprise.instantiate(whole, asset=asset)
     if receiver is None:
         return "No service knows such an address: check it, field by field."
-    if picture is not None and not receiver.attachment_support:
-        picture = None
+    attached = None
+    if picture and receiver.attachment_support:
+        attached = AttachMemory(  # type: ignore[no-untyped-call]  # apprise has no types
+            content=picture, name=PICTURE, mimetype="image/jpeg"
+        )
     warnings = _Warnings()
     logger = logging.getLogger("apprise")
     logger.addHandler(warnings)
@@ -111,7 +114,7 @@ def _post(url: str, subject: str, lines: Sequence[str], picture: Path | None) ->
         taken = Apprise(receiver, asset=asset).notify(
             text(subject, lines),
             body_format=NotifyFormat.TEXT,
-            attach=None if picture is None else [str(picture)],
+            attach=attached,
         )
     finally:
         logger.removeHandler(warnings)

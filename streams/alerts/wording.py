@@ -16,6 +16,9 @@ ADVICE: Final = {
     "pace": "Prepare the items, run fewer channels here, or use a machine with more cores.",
     "database": "Check the database and the network to it.",
     "live": "Ask the broadcaster to connect again.",
+    "picture": "Look at the item on air, or skip it.",
+    "sound": "Listen to the item on air, or skip it.",
+    "platform": "Look at the platform's own page of the broadcast.",
     "drill": "Nothing to do: somebody has ordered it.",
 }
 LABELS: Final = {"lost": "Off air", "degraded": "Degraded", "planned": "Planned"}

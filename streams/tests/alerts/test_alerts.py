@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from streams import events
 from streams.alerts import outbox, sender, services
-from streams.models import AlertMessage, AlertReceiver, Channel, Incident
+from streams.models import AlertMessage, AlertReceiver, Channel, Evidence, Incident
 from streams.tests import rows
 from streamsite.security.secret import Secret
 from streamsite.tests.receiving import Hook
@@ -99,6 +100,16 @@ def test_what_happens_together_comes_together(hook: Hook, channel: Channel) -> N
     # One that is over already takes one line.
     assert body["text"].startswith("Demo: 1 open, 1 over\n")
     assert body["text"].count("•") == 2
+
+
+def test_a_still_is_attached(hook: Hook, channel: Channel) -> None:
+    receiver(hook)
+    row = incident(channel, subject="picture")
+    Evidence.objects.create(incident=row, still=b"\xff\xd8still")
+    sender.send_due()
+    (attached,) = hook.bodies[0]["attachments"]
+    assert attached["filename"] == "still.jpg"
+    assert base64.b64decode(attached["base64"]) == b"\xff\xd8still"
 
 
 def test_an_incident_that_lasts_is_repeated(hook: Hook, channel: Channel) -> None:

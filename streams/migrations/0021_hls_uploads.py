@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('streams', '0017_second_node'),
+        ('streams', '0020_thinned_samples'),
     ]
 
     operations = [
