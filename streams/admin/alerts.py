@@ -56,6 +56,13 @@ class ReceiverForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at 
             "enabled",
         )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            for name in _FIELDS.keys() & self.fields.keys():
+                attrs = self.fields[name].widget.attrs
+                attrs["placeholder"] = "Stored. Leave all of them empty to keep them."
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         kind = cleaned.get("kind")
@@ -117,15 +124,6 @@ class AlertReceiverAdmin(WithKeys, ModelAdmin):
             },
         ),
     )
-
-    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, **kwargs)
-        if obj is not None:
-            for name in _FIELDS:
-                if name in form.base_fields:
-                    attrs = form.base_fields[name].widget.attrs
-                    attrs["placeholder"] = "Stored. Leave all of them empty to keep them."
-        return form
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         # Its messages are read-only, and go with it.

@@ -16,6 +16,7 @@ from streamsite.api.crud import Id, Page, Paging, RowSchema, paged
 from streamsite.api.permissions import ADMIN, needs
 
 router = Router(tags=["alerts"])
+_ROWS = AlertReceiver.objects.defer("address").prefetch_related("channels")
 
 
 class AlertReceiverDetail(RowSchema):
@@ -45,11 +46,10 @@ class ReceiverFilter(Paging):
 @router.get("", response=Page[AlertReceiverDetail], summary="Receivers of alerts, by name")
 @needs(ADMIN, "streams.view_alertreceiver")
 def receivers(request: HttpRequest, filters: Query[ReceiverFilter]) -> dict[str, Any]:
-    rows = AlertReceiver.objects.defer("address").prefetch_related("channels")
-    return paged(rows, "name", filters)
+    return paged(_ROWS.all(), "name", filters)
 
 
 @router.get("/{id}", response=AlertReceiverDetail, summary="Get a receiver of alerts")
 @needs(ADMIN, "streams.view_alertreceiver")
 def receiver(request: HttpRequest, id: Id) -> AlertReceiver:
-    return get_object_or_404(AlertReceiver.objects.defer("address"), pk=id)
+    return get_object_or_404(_ROWS.all(), pk=id)

@@ -19,8 +19,13 @@ _SITE_APPS: Final = frozenset({"auth", "axes", "django_q", "streamsite"})
 _SITE_WIDE: Final = frozenset({"streams.add_channel", "streams.add_broadcaster"})
 
 
+#: Nor see these rows of other apps: a receiver of alerts may be of all channels.
+_SITE_ROWS: Final = ("_alertreceiver", "_alertmessage")
+
+
 def is_site_wide(permission: str) -> bool:
-    return permission.partition(".")[0] in _SITE_APPS or permission in _SITE_WIDE
+    app = permission.partition(".")[0]
+    return app in _SITE_APPS or permission in _SITE_WIDE or permission.endswith(_SITE_ROWS)
 
 
 def own_channels(who: object) -> frozenset[int] | None:
