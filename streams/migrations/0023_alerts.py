@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('streams', '0021_hls_uploads'),
+        ('streams', '0022_hls_uploads'),
     ]
 
     operations = [

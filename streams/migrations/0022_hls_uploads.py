@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('streams', '0020_thinned_samples'),
+        ('streams', '0021_real_samples'),
     ]
 
     operations = [
