@@ -69,14 +69,17 @@ def _drilled(folder: Path, stack: ExitStack, names: tuple[str, ...]) -> int:
     django.setup()
     from django.core.management import call_command
 
-    from streams.models import Channel
+    from streams.models import AlertReceiver, Channel
     from streams.tests.bench.node import MANAGE, Bench
-    from streamsite.webhooks.models import Endpoint, Event
+    from streamsite.security.secret import Secret
 
     call_command("migrate", verbosity=0)
     received = stack.enter_context(receiver())
-    Endpoint.objects.create(
-        name="drills", url=received.address, events=[Event.INCIDENT_OPENED.value]
+    AlertReceiver.objects.create(
+        name="Drills",
+        kind=AlertReceiver.Kind.WEBHOOK,
+        address=Secret(received.address.replace("http:", "json:", 1)),
+        lowest="degraded",
     )
     node = Bench(folder / "run", folder / "media", folder)
     stage = Stage(node, folder, stack, received)
@@ -95,14 +98,15 @@ def _drilled(folder: Path, stack: ExitStack, names: tuple[str, ...]) -> int:
         clip(stage, number)
     stack.callback(node.end)
     outcomes: dict[str, Outcome] = {}
+    faults = 0
     together = [name for name in names if name in FAULTS]
     if together:
         drills = {name: FAULTS[name](stage) for name in together}
         node.start()
         outcomes |= _together(drills)
+        faults = sum(_report(stage, name, one) for name, one in outcomes.items())
         node.end()
         Channel.objects.update(desired_state=Channel.DesiredState.OFF)
-    faults = sum(_report(stage, name, one) for name, one in outcomes.items())
     for name in names:
         if name in MACHINE:
             run_dir, logs = folders(folder, name)
@@ -160,7 +164,7 @@ def judged(stage: Stage, name: str, outcome: Outcome) -> str:
     if expected.ended is not None:
         until(lambda: _closed(channel, expected), 60, f"the incident of {name} is closed")
         row.refresh_from_db()
-    message = stage.received.about(channel.slug, f'"{row.subject}"')
+    message = stage.received.about(f"{channel.name}: ", expected.words)
     began = row.opened_at.timestamp() - expected.began
     ended = (
         None
