@@ -17,6 +17,7 @@ from media_library.models import MediaItem, PreparedCopy
 from streams.models import Incident, LiveStream
 from streams.monitoring import nodes
 from streams.monitoring.report import UNKNOWN, ChannelReport, report
+from streams.monitoring.verdict import Level
 from streams.playout.contract.states import AirState, OutputAir
 
 _CHANNEL_STATES: Final = (*(state.value for state in AirState), UNKNOWN)
@@ -45,6 +46,7 @@ class _Rows(Collector):
         channels = report(self._now).channels
         yield from _channels(channels)
         yield from _outputs(channels)
+        yield _verdicts(channels)
         yield from _incidents()
         yield from self._nodes()
         yield from _work()
@@ -104,6 +106,30 @@ def _outputs(channels: Iterable[ChannelReport]) -> Iterable[Metric]:
             if output.speed is not None:
                 speed.add_metric(named, output.speed)
     yield from (state, failures, rate, speed)
+
+
+def _verdicts(channels: Iterable[ChannelReport]) -> Metric:
+    labels = ("channel", "output", "name", "part", "level")
+    gauge = _gauge(
+        "output_verdict",
+        "1 for the current level, else 0; absent while the channel is off.",
+        *labels,
+    )
+    for channel in channels:
+        for output in channel.outputs:
+            if output.verdict is None:
+                continue
+            verdict = output.verdict
+            for part, level in (
+                ("whole", verdict.level),
+                ("sent", verdict.sent.level),
+                ("ours", verdict.ours.level),
+                ("theirs", verdict.theirs.level),
+            ):
+                for value in Level:
+                    named = [channel.slug, str(output.id), output.name, part, value.value]
+                    gauge.add_metric(named, level == value)
+    return gauge
 
 
 def _incidents() -> Iterable[Metric]:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.monitoring import prometheus
+from streams.monitoring.verdict import Level
 from streams.playout.contract.states import AirState, OutputAir
 from streams.tests import rows
 
@@ -75,6 +76,20 @@ def test_every_state_that_they_name_exists() -> None:
     for text in expressions():
         for name, states in re.findall(r'(streamsite_\w+)\{[^}]*state=~?"([^"]+)"', text):
             assert set(states.split("|")) <= STATES[name], text
+        for levels in re.findall(r'level=~?"([^"]+)"', text):
+            assert set(levels.split("|")) <= set(Level), text
+
+
+def test_every_verdict_has_a_colour_of_its_own() -> None:
+    (panel,) = (one for one in panels() if one["title"] == "Verdicts on outputs")
+    (target,) = panel["targets"]
+    found = re.findall(r'(\d) \* [^"]+"\$channel", part="whole", level=~"(\w+)"', target["expr"])
+    (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
+    shown = {level: mapping["options"][number] for number, level in found}
+    assert {level: each["text"] for level, each in shown.items()} == {
+        level.value: level.value.capitalize() for level in Level
+    }
+    assert len({each["color"] for each in shown.values()}) == len(Level)
 
 
 def test_every_state_of_a_channel_has_a_colour() -> None:
@@ -89,7 +104,7 @@ def test_alerts_have_a_severity_and_a_summary() -> None:
     names = [rule["alert"] for rule in rules()]
     assert len(names) == len(set(names))
     for rule in rules():
-        assert rule["labels"]["severity"] in {"critical", "warning"}
+        assert rule["labels"]["severity"] in {"critical", "warning", "info"}
         assert rule["annotations"]["summary"]
 
 
@@ -146,13 +161,61 @@ def _case(state: str, alert: str) -> dict[str, Any]:
     }
 
 
+#: The verdict on an output, and what fires after ten minutes of it.
+VERDICTS: Final = {
+    Level.HEALTHY: "",
+    Level.DEGRADED: "OutputDegraded",
+    Level.DOWN: "OutputDown",
+    Level.UNKNOWN: "OutputUnknown",
+}
+
+
+def test_a_verdict_fires_its_own_alert(tmp_path: Path) -> None:
+    made = tmp_path / "tests.yml"
+    tests = [_verdict_case(level, alert) for level, alert in VERDICTS.items()]
+    made.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "tests": tests}))
+    promtool("test", "rules", str(made))
+
+
+def _verdict_case(level: Level, alert: str) -> dict[str, Any]:
+    """The part `theirs` is down throughout: a part alone fires nothing."""
+    labels = {"channel": "demo", "output": "1", "name": "Main"}
+    whole = {**labels, "part": "whole", "level": level.value}
+    series = (
+        'streamsite_info{version="1"}',
+        _series("streamsite_output_verdict", whole),
+        _series("streamsite_output_verdict", {**labels, "part": "theirs", "level": "down"}),
+    )
+    return {
+        "interval": "1m",
+        "input_series": [{"series": one, "values": "1x20"} for one in series],
+        "alert_rule_test": [
+            {
+                "eval_time": "10m",
+                "alertname": rule["alert"],
+                "exp_alerts": [_filled(rule, whole)] if rule["alert"] == alert else [],
+            }
+            for rule in rules()
+        ],
+    }
+
+
+def _series(name: str, labels: dict[str, str]) -> str:
+    listed = ", ".join(f'{key}="{value}"' for key, value in labels.items())
+    return f"{name}{{{listed}}}"
+
+
 def _alert(rule: dict[str, Any], state: str) -> dict[str, Any]:
-    """The labels and texts of a firing alert, as promtool compares them."""
-    labels = {"channel": "demo", **rule["labels"]}
+    labels = {"channel": "demo"}
     if "streamsite_channel_ordered" not in rule["expr"]:
         labels["state"] = state
+    return _filled(rule, labels)
+
+
+def _filled(rule: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
+    """The labels and texts of a firing alert, as promtool compares them."""
     texts = {
-        key: text.replace("{{ $labels.channel }}", "demo")
+        key: re.sub(r"{{ \$labels\.(\w+) }}", lambda found: labels[found[1]], text)
         for key, text in rule["annotations"].items()
     }
-    return {"exp_labels": labels, "exp_annotations": texts}
+    return {"exp_labels": {**labels, **rule["labels"]}, "exp_annotations": texts}
