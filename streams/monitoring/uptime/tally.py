@@ -101,6 +101,11 @@ class Air:
     troubles: tuple[Trouble, ...]
     partly: Sequence[Span] = ()
 
+    @property
+    def impaired(self) -> list[Span]:
+        """A channel is degraded while one of its outputs is lost, too."""
+        return merged([*self.degraded, *self.partly])
+
 
 def periods(now: datetime, zone: ZoneInfo) -> dict[str, Span]:
     """Returns the standard periods up to now. Local days may have 23 or 25 hours."""
@@ -181,7 +186,7 @@ def figures(spans: Air, period: Span) -> Uptime:
         ordered_seconds=covered_seconds + unknown_seconds,
         on_air_seconds=covered_seconds - off_seconds,
         off_air_seconds=off_seconds,
-        degraded_seconds=seconds(common(spans.degraded, here)),
+        degraded_seconds=seconds(common(spans.impaired, here)),
         planned_seconds=seconds(common(spans.planned, here)),
         unknown_seconds=unknown_seconds,
         incidents=sum(bool(common([span], covered_here)) for span in spans.lost),

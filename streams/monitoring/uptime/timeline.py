@@ -118,13 +118,8 @@ def percent(value: float | None) -> str:
     return "100 %" if value >= 100 else f"{int(value * 1000) / 1000:.3f} %"  # noqa: PLR2004 - percent
 
 
-def _degraded(air: Air) -> list[Span]:
-    """A channel is degraded while one of its outputs is lost, too."""
-    return merged([*air.degraded, *air.partly])
-
-
 def _spans(air: Air) -> list[tuple[AirKind, Sequence[Span]]]:
-    degraded = _degraded(air)
+    degraded = air.impaired
     planned = without(air.planned, degraded)
     rest = without(without(without(air.covered, air.off), degraded), planned)
     return [
@@ -218,7 +213,7 @@ def _day(air: Air, day: date, span: Span) -> Day:
     here = [span] if span[0] < span[1] else []
     covered, off, degraded, planned, unknown = (
         seconds(common(spans, here))
-        for spans in (air.covered, air.off, _degraded(air), air.planned, air.unknown)
+        for spans in (air.covered, air.off, air.impaired, air.planned, air.unknown)
     )
     share = 100 * (covered - off) / covered if covered else None
     return Day(
