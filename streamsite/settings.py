@@ -602,6 +602,7 @@ UNFOLD = {
             "href": lambda _request: static("streams/favicon.svg"),
         }
     ],
+    "STYLES": [lambda _request: static("streamsite/admin.css")],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "ACCOUNT": {

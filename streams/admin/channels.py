@@ -132,9 +132,8 @@ class ChannelAdmin(OwnChannels, WithKeys, ModelAdmin):
             "Watch",
             {
                 "fields": (("if_black", "if_still"), ("if_silent", "if_late")),
-                "description": "Every ten seconds, what is sent is looked at and listened to. "
-                "Three items an hour are skipped at most: then the programme itself is at "
-                "fault.",
+                "description": "Video and audio that are sent are checked every ten seconds. "
+                "At most three items an hour are skipped: more than that needs a person.",
             },
         ),
         (

@@ -58,7 +58,8 @@
     why.textContent = output.cause ? output.cause + retry : "";
     why.hidden = !output.cause;
     const verdict = element.querySelector('[data-f="verdict"]');
-    verdict.hidden = !output.verdict;
+    // The cause says the same: once is enough.
+    verdict.hidden = !output.verdict || output.verdict.sentence === output.cause;
     if (output.verdict) {
       verdict.dataset.level = output.verdict.level;
       const level = output.verdict.level;

@@ -87,9 +87,9 @@ ANSWERS = {
     # 10, 900, 7.25, 60, 30.5; the last outage has no known end.
     "B": (1_007.75, 15.0, 4, 900.0, 29_092.75, (20, 900, 7.25, 60)),
 }
-#: Nine minutes of the film. The channel is degraded while one output alone is lost, too: A for 300
+#: 540 s of the film. The channel is degraded while one output alone is lost, too: A for 300
 #: and 0.000001, B for 600, A for 30 after the drill, B for the last 30.5.
-DEGRADED = {"channel": 540 + 960.500001, "A": 540.0, "B": 540.0}
+DEGRADED = {"channel": 1_500.500001, "A": 540.0, "B": 540.0}
 #: Kind, severity, cause, incidents, seconds, longest: of the channel.
 CAUSES = [
     ("output", "lost", "The server hung up.", 2, 930.5, 900.0),
