@@ -147,9 +147,6 @@ class IncidentAdmin(OwnChannels, ReadOnly, ModelAdmin):
         rows: QuerySet[Incident] = super().get_queryset(request)
         return rows.select_related("evidence").defer("evidence__still")
 
-    def get_fields(self, request: HttpRequest, obj: Incident | None = None) -> list[str]:
-        return [*super().get_fields(request, obj), "on_air"]
-
     def get_readonly_fields(
         self, request: HttpRequest, obj: Incident | None = None
     ) -> list[str]:

@@ -24,6 +24,11 @@ class Command(BaseCommand):
                 self.stdout.write(f"{account}: {reports.check(account.pk)}")
         now = timezone.now()
         rows = Output.objects.exclude(account=None).select_related("channel", "platform_report")
+        if not rows:
+            self.stdout.write(
+                "No output has a platform account. Choose one on an output's page to know "
+                "whether viewers see it."
+            )
         for output in rows.order_by("channel__name", "pk"):
             report = getattr(output, "platform_report", None)
             level = report.level_at(now) if report else "unknown"

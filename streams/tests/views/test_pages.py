@@ -16,7 +16,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from streams.models import AsRun, Channel, Incident, LogLine, Sample
+from streams.models import AsRun, Channel, Incident, LogLine, OutputState, Sample
 from streams.monitoring import thumbnail
 from streams.tests import rows
 from streamsite.tests.waiting import until
@@ -153,6 +153,17 @@ def test_the_channels_page_shows_recent_history(browser: Client, demo: Channel) 
             "<polyline",
         ):
             assert seen in page
+
+
+def test_the_verdict_does_not_repeat_the_cause(browser: Client, demo: Channel) -> None:
+    rows.on_air(demo)
+    OutputState.objects.update(state="failing", cause="The server hung up.")
+    verdict = re.compile(r'data-f="verdict"\s+data-level="down"( hidden)?>Down: The server hung up.')
+    for url in ("/admin/", "/admin/monitor/demo/"):
+        assert verdict.findall(browser.get(url).content.decode()) == [" hidden"], url
+    OutputState.objects.update(cause="")
+    page = browser.get("/admin/monitor/demo/").content.decode()
+    assert re.search(r'data-level="down">Down: It is not sent', page)
 
 
 def test_no_page_contains_the_key(browser: Client, demo: Channel) -> None:

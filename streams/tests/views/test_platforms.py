@@ -223,6 +223,7 @@ def test_watch_hours_are_typed_where_no_account_is_connected(engineer: Client) -
         "hours": "1000",
         "subscribers": "250",
     }
+    assert "Unknown number of 4,000 hours" in _text(engineer, "/admin/watch-hours/")
     assert engineer.post("/admin/watch-hours/", form).status_code == 302
     assert WatchDay.objects.count() == 365
     shown = _text(engineer, "/admin/watch-hours/")

@@ -98,6 +98,8 @@ def test_the_page_has_bar_timeline_figures_causes_and_charts(
     Evidence.objects.create(incident=incident, still=b"JPEG", clip="a.ts", node="here")
     page = shown(viewer, f"{PAGE}?{moment}")
     assert still in page
+    change = shown(viewer, f"/admin/streams/incident/{incident.pk}/change/")
+    assert change.count(still.removeprefix('src="')) == 1
     assert "A line of then" in page
     assert "A line of later" not in page
     assert "The film of then" in page
