@@ -83,7 +83,9 @@ def test_every_state_that_they_name_exists() -> None:
 def test_every_verdict_has_a_colour_of_its_own() -> None:
     (panel,) = (one for one in panels() if one["title"] == "Verdicts on outputs")
     (target,) = panel["targets"]
-    found = re.findall(r'(\d) \* [^"]+"\$channel", part="whole", level=~"(\w+)"', target["expr"])
+    found = re.findall(
+        r'(\d) \* [^"]+"\$channel", part="whole", level=~"(\w+)"', target["expr"]
+    )
     (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
     shown = {level: mapping["options"][number] for number, level in found}
     assert {level: each["text"] for level, each in shown.items()} == {

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from streams.models import Channel, ChannelState, Incident, Run
+from streams.models import Channel, ChannelState, Incident, Output, OutputState, Run
 from streams.monitoring.report import report
 from streams.tests import rows
 
@@ -46,6 +46,19 @@ def test_a_measured_channel_is_reported_in_full() -> None:
         ("YouTube", "on_air", "On air", 2_900_000),
         ("Spare", "off", "Disabled", None),
     ]
+
+
+def test_the_last_state_of_a_disabled_output_is_not_shown() -> None:
+    channel = rows.channel()
+    rows.output(channel)
+    rows.node(NOW)
+    rows.on_air(channel, at=NOW)
+    Output.objects.update(enabled=False)
+    # Its session ends; until then it is shown as it is.
+    assert report(NOW).channels[0].outputs[0].state == "on_air"
+    OutputState.objects.update(state="failing", cause="Refused.", measured_at=OLD)
+    (one,) = report(NOW).channels[0].outputs
+    assert (one.state, one.label, one.cause) == ("off", "Disabled", "")
 
 
 def test_the_state_of_a_dead_worker_is_not_shown() -> None:
