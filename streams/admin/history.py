@@ -162,7 +162,8 @@ class IncidentAdmin(OwnChannels, ReadOnly, ModelAdmin):
         clip = ""
         if kept.clip:
             clip = format_html(
-                '<br><a class="underline" href="{}/clip.ts">Ten seconds</a> on node {}',
+                '<br><a class="underline" href="{}/clip.ts">Ten seconds of video</a>, '
+                "kept on node {}",
                 address,
                 kept.node,
             )
