@@ -206,6 +206,6 @@ def test_check_health_without_a_worker_is_down() -> None:
     assert end.value.code == 2
 
 
-def test_platforms_without_an_account_says_how_to_get_one() -> None:
+def test_platforms_without_an_account_gives_advice() -> None:
     rows.output(rows.channel())
     assert "Choose one on an output's page" in run("platforms")

@@ -83,15 +83,15 @@ def test_every_state_that_they_name_exists() -> None:
 def test_every_verdict_has_a_colour_of_its_own() -> None:
     (panel,) = (one for one in panels() if one["title"] == "Verdicts on outputs")
     (target,) = panel["targets"]
-    found = re.findall(
+    matches = re.findall(
         r'(\d) \* [^"]+"\$channel", part="whole", level=~"(\w+)"', target["expr"]
     )
     (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
-    shown = {level: mapping["options"][number] for number, level in found}
-    assert {level: each["text"] for level, each in shown.items()} == {
+    shown = {level: mapping["options"][number] for number, level in matches}
+    assert {level: option["text"] for level, option in shown.items()} == {
         level.value: level.value.capitalize() for level in Level
     }
-    assert len({each["color"] for each in shown.values()}) == len(Level)
+    assert len({option["color"] for option in shown.values()}) == len(Level)
 
 
 def test_every_state_of_a_channel_has_a_colour() -> None:
@@ -217,7 +217,7 @@ def _alert(rule: dict[str, Any], state: str) -> dict[str, Any]:
 def _filled(rule: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
     """The labels and texts of a firing alert, as promtool compares them."""
     texts = {
-        key: re.sub(r"{{ \$labels\.(\w+) }}", lambda found: labels[found[1]], text)
+        key: re.sub(r"{{ \$labels\.(\w+) }}", lambda match: labels[match[1]], text)
         for key, text in rule["annotations"].items()
     }
     return {"exp_labels": {**labels, **rule["labels"]}, "exp_annotations": texts}
