@@ -38,11 +38,22 @@ class AirGuard:
         self.flawed = self.slow = ""
         self._pacing = Pacing()
         self._past = Past()
+        #: Until when the slate was on (monotonic): what it shows is no flaw of the next item.
+        self._slate_until = float("-inf")
+        self._slate = False
 
     def judge(
-        self, plan: ChannelPlan, moment: Moment, roles: Iterable[MonitoredProcess]
+        self,
+        plan: ChannelPlan,
+        moment: Moment,
+        roles: Iterable[MonitoredProcess],
+        *,
+        acts: bool = True,
     ) -> None:
-        """Judge what the roles and the looks show. Called once per sample."""
+        """Judge what the roles and the looks show. Called once per sample.
+
+        `acts`: whether this node decides about the programme.
+        """
         if not moment.policy.paced:
             return
         names = {role_name(output.pk): output.name for output in plan.outputs}
@@ -57,22 +68,39 @@ class AirGuard:
                     self._past, due = remedies.renews(self._past, output.pk, now.mono)
                     if due:
                         self.pushers.renew(output.pk, self.slow, now.mono)
-        if self.watched is not None:
-            self._judge_air(self.watched, plan, moment)
+        if self.watched is None or self.inspected_at(now) is None:
+            # Unknown: incidents stay as they are, and nothing is done.
+            self.flawed = ""
+        else:
+            self._judge_air(self.watched, plan, moment, acts=acts)
 
-    def _judge_air(self, watched: Watched, plan: ChannelPlan, moment: Moment) -> None:
+    def _judge_air(
+        self, watched: Watched, plan: ChannelPlan, moment: Moment, *, acts: bool
+    ) -> None:
         slot = self.playback.state.timeline.on_air
         # The slate stands still without a sound, and its own incident says why it is on.
         slate = slot is not None and slot.item.kind is Kind.SLATE
         orders = plan.remedies.items()
         ignored = frozenset(flaw for flaw, order in orders if order is Remedy.IGNORE)
         title = "" if slot is None else slot.item.title
-        self.flawed = self.incidents.air(
-            watched, frozenset(Flaw) if slate else ignored, title, moment.now
+        begun = (
+            None if slot is None or moment.clock is None else moment.clock.moment(slot.start)
         )
-        if slot is None or moment.clock is None:
+        if slate:
+            self._slate_until = moment.now.mono
+        elif self._slate and begun is not None:
+            self._slate_until = begun
+        self._slate = slate
+        self.flawed = self.incidents.air(
+            watched,
+            frozenset(Flaw) if slate else ignored,
+            title,
+            moment.now,
+            self._slate_until,
+        )
+        if slot is None or begun is None or not acts:
             return
-        playing = Playing(slot.turn, moment.clock.moment(slot.start))
+        playing = Playing(slot.turn, begun)
         self._past, what = remedies.skip(
             self._past, watched, plan.remedies, playing, moment.now.mono
         )

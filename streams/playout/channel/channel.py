@@ -231,7 +231,9 @@ class Channel:
         if not rare and self.playback.player is not None:
             self._player_sampled = self.now.mono
         if not self._stopping:
-            self.guard.judge(self.assignment.plan, self.moment(), self.roles())
+            # A second node follows the owner; a fenced one may not be the owner any more.
+            acts = not self.assignment.second and not self.fenced
+            self.guard.judge(self.assignment.plan, self.moment(), self.roles(), acts=acts)
 
     def _keep_records(self, now: Now) -> None:
         """Restore the files that the next supervisor needs, if somebody deleted them."""

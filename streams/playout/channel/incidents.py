@@ -17,6 +17,8 @@ from streams.playout.outputs import state_machine
 
 #: The incidents of the air, and the flaws of each.
 AIR: Final = {"picture": PICTURE, "sound": SOUND}
+#: Seconds by which the begin of one flaw may differ: more pictures date it anew.
+SAME_FLAW_S: Final = 1.0
 
 
 class Incidents:
@@ -28,7 +30,8 @@ class Incidents:
         self.trouble = ""
         #: Causes logged since it last could: during an outage the same ones recur for hours.
         self._logged: set[str] = set()
-        #: By subject of the air: when the last reported flaw began.
+        #: By subject of the air: when the last reported flaw began (monotonic: the two clocks
+        #: drift, and a flaw must not seem to be another one).
         self._last_flaw: dict[str, float] = {}
         #: Each output's state, as last logged.
         self._states: dict[int, OutputAir] = {}
@@ -67,21 +70,33 @@ class Incidents:
             self.journal.log(now, "channel", "warning", slow)
         self.journal.open_incident(PACE, slow, since, severity="degraded")
 
-    def air(self, watched: Watched, ignored: frozenset[Flaw], title: str, now: Now) -> str:
+    def air(
+        self,
+        watched: Watched,
+        ignored: frozenset[Flaw],
+        title: str,
+        now: Now,
+        counted_from: float = float("-inf"),
+    ) -> str:
         """Open or close the incidents of picture and sound. Return their causes.
 
         `ignored`: flaws that are none on this channel now. `title`: of what is on air.
+        `counted_from`: what was on air before counts as no flaw (monotonic).
         """
         causes = []
         for subject, flaws in AIR.items():
             counted = flaws - ignored
-            lasting = [flaw for flaw in counted if watched.lasts(flaw)]
+            lasting = [flaw for flaw in counted if watched.lasts(flaw, counted_from)]
             if lasting:
-                since = now.at(watched.since[lasting[0]])
+                since = max(watched.since[lasting[0]], counted_from)
                 self._flaw(subject, lasting[0], title, since, now)
                 causes.append(self.journal.open[subject] or SENTENCES[lasting[0]])
             elif not watched.since.keys() & counted:
-                self._flaws_over(subject, watched, counted, title, now)
+                over = {
+                    flaw: (max(watched.over[flaw][0], counted_from), watched.over[flaw][1])
+                    for flaw in counted & watched.over.keys()
+                }
+                self._flaws_over(subject, over, title, now)
         return " ".join(causes)
 
     def _flaw(self, subject: str, flaw: Flaw, title: str, since: float, now: Now) -> None:
@@ -89,19 +104,18 @@ class Incidents:
             return
         cause = f"{SENTENCES[flaw]} On air: {title}." if title else SENTENCES[flaw]
         self.journal.log(now, "channel", "warning", cause)
-        self.journal.open_incident(subject, cause, since, severity="degraded")
+        self.journal.open_incident(subject, cause, now.at(since), severity="degraded")
         self._last_flaw[subject] = since
 
     def _flaws_over(
-        self, subject: str, watched: Watched, flaws: frozenset[Flaw], title: str, now: Now
+        self, subject: str, over: Mapping[Flaw, tuple[float, float]], title: str, now: Now
     ) -> None:
         """Close the incident. A flaw that came and went between two looks gets one as well."""
-        reported = self._last_flaw.setdefault(subject, now.wall - PATIENCE_S[Flaw.BLACK])
-        for flaw in flaws & watched.over.keys():
-            since, until = map(now.at, watched.over[flaw])
-            if until - since >= PATIENCE_S[flaw] and since > reported:
+        reported = self._last_flaw.setdefault(subject, now.mono - PATIENCE_S[Flaw.BLACK])
+        for flaw, (since, until) in over.items():
+            if until - since >= PATIENCE_S[flaw] and since > reported + SAME_FLAW_S:
                 self._flaw(subject, flaw, title, since, now)
-        ended = [now.at(watched.over[flaw][1]) for flaw in flaws & watched.over.keys()]
+        ended = [now.at(until) for _, until in over.values()]
         self.journal.close_incident(subject, max(ended, default=now.wall))
 
     def outputs(

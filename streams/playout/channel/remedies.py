@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from streams.playout.contract.air_flaws import PATIENCE_S, SENTENCES, Watched
+from streams.playout.contract.air_flaws import SENTENCES, Watched
 from streams.playout.contract.picture import Flaw, Remedy
 from streams.playout.contract.turn import TAKEOVER, Turn
 
@@ -62,12 +62,10 @@ def skip(
     turn = playing.turn
     if turn.stands_in or turn.rule == TAKEOVER or past.turn == playing.since:
         return past, ""
-    for flaw, since in watched.since.items():
+    for flaw in watched.since:
         order = remedies.get(flaw, Remedy.REPORT)
-        lasted = now - max(since, playing.since)
-        if order not in {Remedy.SKIP, Remedy.FILLER} or not watched.lasts(flaw):
-            continue
-        if lasted < PATIENCE_S[flaw]:
+        # Counted to the last look: what came after it is unknown, and no reason to act.
+        if order not in {Remedy.SKIP, Remedy.FILLER} or not watched.lasts(flaw, playing.since):
             continue
         recent = tuple(at for at in past.skips if now - at < HOUR_S)
         after = replace(past, skips=recent, turn=playing.since)

@@ -60,13 +60,16 @@ class Watched:
     #: Begin and end of the last stretch of those that are gone.
     over: Mapping[Flaw, tuple[float, float]] = field(default_factory=dict)
 
-    def lasts(self, flaw: Flaw) -> bool:
-        """Whether it is there, and has been for too long."""
+    def lasts(self, flaw: Flaw, counted_from: float = float("-inf")) -> bool:
+        """Whether it is there, and has been for too long, as far as the looks have shown.
+
+        `counted_from`: earlier does not count (monotonic).
+        """
         since = self.since.get(flaw)
         return (
             since is not None
             and self.last is not None
-            and self.last.at - since >= PATIENCE_S[flaw]
+            and self.last.at - max(since, counted_from) >= PATIENCE_S[flaw]
         )
 
 
