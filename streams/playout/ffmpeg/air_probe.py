@@ -9,15 +9,18 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from streams.playout.contract.picture import Inspection, Segment
 from streams.playout.ffmpeg import air_decoder
 from streams.playout.ffmpeg.process import INHERITED
+
+T = TypeVar("T")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -27,6 +30,8 @@ TIMEOUT_S: Final = 20.0
 STEP_S: Final = 0.25
 #: Bytes of an answer that are read at once.
 CHUNK: Final = 1 << 16
+#: Bytes of the longest answer that is taken: a still has some 40,000.
+MAX_ANSWER: Final = 1 << 22
 
 
 class DecoderError(Exception):
@@ -47,26 +52,35 @@ class AirDecoder:
         """
         if not segments:
             return []
-        answer = self._query({"inspect": [str(segment.path) for segment in segments]})
-        return [
-            None
-            if one is None
-            else Inspection(segment.at, base64.b64decode(one[0]), tuple(one[1]))
-            for segment, one in zip(segments, answer, strict=True)
-        ]
+        paths = [str(segment.path) for segment in segments]
+        return self._query(
+            {"inspect": paths},
+            lambda answer: [
+                None
+                if one is None
+                else Inspection(
+                    segment.at, base64.b64decode(one[0]), tuple(float(db) for db in one[1])
+                )
+                for segment, one in zip(segments, answer, strict=True)
+            ],
+        )
 
     def pictures(self, segment: Segment) -> list[tuple[float, bytes]]:
         """Return moments and pictures within a segment. Raises `DecoderError`."""
-        answer = self._query({"pictures": str(segment.path), "step": STEP_S})
-        return [
-            (segment.at + number * STEP_S, base64.b64decode(one))
-            for number, one in enumerate(answer)
-        ]
+        return self._query(
+            {"pictures": str(segment.path), "step": STEP_S},
+            lambda answer: [
+                (segment.at + number * STEP_S, base64.b64decode(one))
+                for number, one in enumerate(answer)
+            ],
+        )
 
     def still(self, path: Path, width: int) -> bytes | None:
         """Return the first picture of a segment as a JPEG. Raises `DecoderError`."""
-        answer = self._query({"still": str(path), "width": width})
-        return None if answer is None else base64.b64decode(answer)
+        return self._query(
+            {"still": str(path), "width": width},
+            lambda answer: None if answer is None else base64.b64decode(answer),
+        )
 
     def close(self) -> None:
         """End the process for good. A call that waits for its answer, in a thread, fails."""
@@ -81,14 +95,16 @@ class AirDecoder:
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    # A request that it has not read can't be written any more.
+                    with suppress(OSError):
+                        pipe.close()
 
-    def _query(self, request: dict[str, Any]) -> Any:
+    def _query(self, request: dict[str, Any], parse: Callable[[Any], T]) -> T:
         try:
             process = self._started()
             line = self._answer(process, json.dumps(request).encode() + b"\n")
-            return json.loads(line)
-        except (DecoderError, OSError, ValueError) as error:
+            return parse(json.loads(line))
+        except (DecoderError, OSError, ValueError, TypeError, LookupError) as error:
             self.rest()
             raise DecoderError(f"The air can't be looked at: {error}") from error
 
@@ -106,6 +122,10 @@ class AirDecoder:
                 # One pool of memory: there is one thread that matters.
                 | {"MALLOC_ARENA_MAX": "1"},
             )
+            if self._over:
+                # Closed by the other thread meanwhile.
+                self.rest()
+                raise DecoderError("the supervisor ends.")
         return self._process
 
     @staticmethod
@@ -124,4 +144,6 @@ class AirDecoder:
                 if not (part := os.read(process.stdout.fileno(), CHUNK)):
                     raise DecoderError("it has ended.")
                 line += part
+                if len(line) > MAX_ANSWER:
+                    raise DecoderError("its answer has no end.")
         return line

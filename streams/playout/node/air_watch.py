@@ -8,10 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from streams.playout.contract.air_flaws import DATED, Watched, advance, changed, exact
 from streams.playout.contract.picture import Flaw, Inspection, Segment
 from streams.playout.ffmpeg import hls_window
-from streams.playout.ffmpeg.air_probe import AirDecoder
+from streams.playout.ffmpeg.air_probe import AirDecoder, DecoderError
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 #: Seconds: where a flaw begins or ends is known to two seconds before pictures tell more.
 AROUND_S: Final = 3.0
@@ -29,29 +33,42 @@ class AirWatch:
         #: What was seen up to the last inspection, and up to the one before it.
         self._states: dict[int, Watched] = {}
         self._earlier: dict[int, Watched] = {}
+        #: Channels at which the decoder failed, the last one last.
+        self._failed: list[int] = []
 
     def close(self) -> None:
         """End its process, and a look that is under way in another thread."""
         self.decoder.close()
 
     def inspect(self, folders: Mapping[int, Path]) -> dict[int, Watched]:
-        """Look at the channels with these HLS folders. Raises `DecoderError`."""
+        """Look at the channels with these HLS folders, and return what was seen so far.
+
+        One at which the decoder fails ends the look and comes last in the next one: it hides no
+        other channel, and a look waits for one answer at most.
+        """
         if not folders:
             self.decoder.rest()
         for pk in self._states.keys() - folders.keys():
             del self._states[pk]
             self._earlier.pop(pk, None)
+        self._failed = [pk for pk in self._failed if pk in folders]
         windows = {
             pk: segments
             for pk, folder in folders.items()
             if (segments := hls_window.listed(folder, self._clock))
             and self._is_news(pk, segments[-1])
         }
-        newest = [segments[-1] for segments in windows.values()]
-        inspections = self.decoder.inspect(newest)
-        for (pk, segments), one in zip(windows.items(), inspections, strict=True):
-            if one is not None:
-                self._take(pk, segments, one)
+        ranks = {pk: rank for rank, pk in enumerate(self._failed)}
+        for pk in sorted(windows, key=lambda pk: ranks.get(pk, -1)):
+            self._failed = [other for other in self._failed if other != pk]
+            try:
+                (one,) = self.decoder.inspect(windows[pk][-1:])
+                if one is not None:
+                    self._take(pk, windows[pk], one)
+            except DecoderError as error:
+                log.warning("air.not_watched", channel=pk, error=str(error))
+                self._failed.append(pk)
+                break
         return dict(self._states)
 
     def _dated(self, before: Watched, after: Watched, segments: list[Segment]) -> Watched:

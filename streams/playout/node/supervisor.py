@@ -62,15 +62,20 @@ MAX_OUTBOX_NOTES: Final = 20_000
 
 #: Incidents that wait for their evidence; the others of a great outage have none.
 MAX_EVIDENCE_WAITING: Final = 20
+#: Evidence kept while the ledger is unreachable: some 5 MB.
+MAX_OUTBOX_EVIDENCE: Final = 100
 
 
 def trimmed(notes: Sequence[Note]) -> list[Note]:
-    """Drop the oldest lines and samples until the notes fit into the outbox."""
+    """Drop the oldest lines, samples and pictures until the notes fit into the outbox."""
     surplus = len(notes) - MAX_OUTBOX_NOTES
+    pictures = sum(isinstance(note, Evidence) for note in notes) - MAX_OUTBOX_EVIDENCE
     kept: list[Note] = []
     for note in notes:
         if surplus > 0 and isinstance(note, Logged | Sampled):
             surplus -= 1
+        elif pictures > 0 and isinstance(note, Evidence):
+            pictures -= 1
         else:
             kept.append(note)
     return kept
@@ -164,6 +169,8 @@ class Supervisor:
                     await self._sleep()
                 await self._final_exchange(thread, exchange, sent)
             finally:
+                # What waits is not done any more: a stop has a few seconds.
+                eyes.shutdown(wait=False, cancel_futures=True)
                 self._watch_air.close()
                 loop.remove_reader(wake_socket)
                 wake_socket.close()
@@ -203,7 +210,7 @@ class Supervisor:
             if (error := done.exception()) is not None:
                 log.error("evidence.failed", exc_info=error)
             elif (evidence := done.result()) is not None:
-                self._outbox.append(evidence)
+                self._outbox = trimmed([*self._outbox, evidence])
         opened, self._opened = self._opened, []
         for incident in opened[: max(0, MAX_EVIDENCE_WAITING - len(self._keeping))]:
             hls = process.channel_folder(self.tools.run_dir, incident.channel) / "hls"
@@ -343,7 +350,9 @@ class Supervisor:
             changed = changed or channel.state is not before or channel.ended
             notes = channel.drain()
             self._outbox += notes
-            self._opened += [note for note in notes if isinstance(note, IncidentOpened)]
+            if not channel.assignment.second:
+                # History is the owner's.
+                self._opened += [note for note in notes if isinstance(note, IncidentOpened)]
             if channel.ended:
                 del self.channels[pk]
                 self._just_ended.add(pk)

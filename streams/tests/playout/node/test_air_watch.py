@@ -20,7 +20,7 @@ from streams.playout.contract.air_flaws import (
     is_same,
 )
 from streams.playout.contract.picture import Flaw, Inspection
-from streams.playout.ffmpeg import hls_window
+from streams.playout.ffmpeg import air_decoder, hls_window
 from streams.playout.node.air_watch import AirWatch
 from streams.tests.bench.clips import run
 
@@ -173,3 +173,32 @@ def test_a_segment_that_can_t_be_decoded_hides_no_other(
     (folders[3] / "live.m3u8").unlink()
     with closing(AirWatch()) as watch:
         assert watch.inspect(folders).keys() == {1}
+
+
+#: A decoder that dies at the segments of one channel.
+DIES = """
+import importlib.util, os, pathlib
+spec = importlib.util.spec_from_file_location("decoder", {path!r})
+decoder = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(decoder)
+real = decoder.inspect
+decoder.inspect = lambda path: os._exit(1) if "/bad/" in path else real(path)
+decoder.main()
+"""
+
+
+@pytest.mark.slow
+def test_a_segment_at_which_the_decoder_dies_hides_no_other_channel(
+    ffmpeg: str, air: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "decoder.py"
+    program.write_text(DIES.format(path=air_decoder.__file__))
+    monkeypatch.setattr(air_decoder, "__file__", str(program))
+    folders = {}
+    for pk, name in enumerate(("bad", "good", "better"), 1):
+        folders[pk] = tmp_path / name
+        folders[pk].mkdir()
+        next(windows(air, folders[pk]))
+    with closing(AirWatch()) as watch:
+        watch.inspect(folders)
+        assert watch.inspect(folders).keys() == {2, 3}

@@ -10,7 +10,7 @@ import pytest
 
 from streams.playout.contract import ledger
 from streams.playout.ffmpeg import process
-from streams.playout.node.supervisor import MAX_OUTBOX_NOTES, trimmed
+from streams.playout.node.supervisor import MAX_OUTBOX_EVIDENCE, MAX_OUTBOX_NOTES, trimmed
 from streams.playout.node.witness import ALIVE_FILE, read
 from streams.tests.bench.clips import Clip
 from streams.tests.bench.engine import Engine, MemoryLedger, assignment
@@ -123,3 +123,9 @@ def test_history_is_kept_longer_than_samples_while_the_ledger_is_unreachable() -
     assert len(kept) == MAX_OUTBOX_NOTES
     assert kept[0] is opened
     assert kept[-1] == notes[-1]
+
+
+def test_pictures_do_not_fill_the_memory_while_the_ledger_is_unreachable() -> None:
+    kept = [ledger.Evidence(1, 1, "output-7", float(n), b"jpeg", "") for n in range(300)]
+    opened = ledger.IncidentOpened(1, 1, "hub", None, "lost", "x", 0)
+    assert trimmed([opened, *kept]) == [opened, *kept[-MAX_OUTBOX_EVIDENCE:]]
