@@ -276,7 +276,11 @@ def _output_report(
     if air.state == UNKNOWN:
         state = UNKNOWN
     elif air.state != AirState.OFF and row is not None:
-        state, reported = row.state, True
+        if row.state == OutputAir.OFF or _is_fresh(row, now):
+            state, reported = row.state, True
+        elif output.enabled:
+            # Its sender was another node, or another run.
+            state = UNKNOWN
     measured = reported and state != OutputAir.OFF
     since = row.session_since if measured else None
     node = row.node if measured else ""
@@ -305,6 +309,10 @@ def _output_report(
         if air.state == AirState.OFF or not output.enabled
         else _verdict(output, state, row if measured else None, channel, now),
     )
+
+
+def _is_fresh(row: OutputState, now: datetime) -> bool:
+    return row.measured_at is not None and now - row.measured_at <= FRESH
 
 
 def _verdict(

@@ -20,6 +20,8 @@ from streams.playout.contract.states import OutputAir
 
 #: A platform is asked each minute, and its own figures are up to a minute old.
 THEIRS_VALID: Final = timedelta(minutes=5)
+#: The node reports a look for 45 s, and its row is believed for 15.
+OURS_VALID: Final = timedelta(seconds=60)
 
 
 class Level(StrEnum):
@@ -103,7 +105,7 @@ NO_ACCOUNT: Final = Measured(
 
 def judge(sent: Sent, ours: Ours, theirs: Theirs | None, now: datetime) -> Verdict:
     """Return the verdict on one output of a channel that is ordered on."""
-    parts = (judge_sent(sent), judge_ours(ours), judge_theirs(theirs, now))
+    parts = (judge_sent(sent), judge_ours(ours, now), judge_theirs(theirs, now))
     # A platform that is not asked leaves the verdict to the two others.
     counted = parts if theirs is not None else parts[:2]
     worst = max(counted, key=lambda part: _ORDER.index(part.level))
@@ -144,8 +146,8 @@ def _judge_sending(sent: Sent) -> Measured:
     return Measured(Level.HEALTHY, listed)
 
 
-def judge_ours(ours: Ours) -> Measured:
-    if ours.inspected_at is None:
+def judge_ours(ours: Ours, now: datetime) -> Measured:
+    if ours.inspected_at is None or now - ours.inspected_at > OURS_VALID:
         return Measured(Level.UNKNOWN, "Picture and sound were not looked at.")
     lasting = [
         f"{SENTENCES[flaw][:-1]} since {since:%H:%M:%S} UTC."

@@ -79,6 +79,28 @@ def test_the_state_of_a_dead_worker_is_not_shown() -> None:
     assert (public["state"], public["confirmed"]) == ("degraded", False)
 
 
+@pytest.mark.parametrize(
+    ("enabled", "state", "label"), [(True, "unknown", "Unknown"), (False, "off", "Disabled")]
+)
+def test_what_a_lost_sender_wrote_of_an_output_is_not_shown(
+    *, enabled: bool, state: str, label: str
+) -> None:
+    """The node that plays the channel is well; the one that sent this output is lost."""
+    channel = rows.channel()
+    output = rows.output(channel, second_node=True)
+    rows.node(NOW)
+    rows.on_air(channel, at=NOW, inspected_at=NOW)
+    assert (verdict := report(NOW).channels[0].outputs[0].verdict) is not None
+    assert verdict.level == "healthy"
+    OutputState.objects.filter(output=output).update(measured_at=OLD, node="lost")
+    Output.objects.filter(pk=output.pk).update(enabled=enabled)
+
+    shown = report(NOW).channels[0].outputs[0]
+
+    assert (shown.state, shown.label, shown.bitrate) == (state, label, None)
+    assert (shown.verdict.level if shown.verdict else None) == ("unknown" if enabled else None)
+
+
 def test_a_worker_that_stopped_measuring_a_channel_is_reported() -> None:
     channel = rows.channel()
     rows.node(NOW)

@@ -37,6 +37,11 @@ ENDED = Theirs("down", "YouTube has ended the broadcast.", NOW - timedelta(secon
         (Sent("retrying", ""), SEEN, GOOD, "down", "It is not sent."),
         # What is unknown is neither good nor bad ...
         (WELL, Ours(None), None, "unknown", "Picture and sound were not looked at."),
+        # An old look says nothing about the air of now.
+        (
+            *(WELL, Ours(NOW - timedelta(minutes=2)), None, "unknown"),
+            "Picture and sound were not looked at.",
+        ),
         (Sent("unknown"), SEEN, None, "unknown", "It was not measured."),
         (Sent("connecting"), SEEN, None, "unknown", "It connects."),
         (
@@ -90,4 +95,4 @@ def test_a_flaw_counts_when_it_lasts_and_is_not_ignored(
 ) -> None:
     inspected = NOW - timedelta(seconds=4)
     ours = Ours(inspected, {flaw: inspected - timedelta(seconds=seconds)}, ignored)
-    assert verdict.judge_ours(ours).level == level
+    assert verdict.judge_ours(ours, NOW).level == level
