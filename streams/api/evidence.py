@@ -12,6 +12,7 @@ from streams.api.channels import id_of
 from streams.models import Evidence
 from streams.planning.plans import evidence_folder
 from streamsite.api.auth import Router
+from streamsite.api.crud import Id
 from streamsite.api.permissions import READ_ONLY, needs
 from streamsite.http.problems import Kind, ProblemError
 
@@ -28,13 +29,13 @@ def _evidence(request: HttpRequest, slug: str, incident: int) -> Evidence:
 
 
 @router.get(
-    "/{slug:slug}/incidents/{int:incident}/still.jpg",
+    "/{slug:slug}/incidents/{incident}/still.jpg",
     summary="The picture when an incident was opened",
     description="404 if none was kept.",
     openapi_extra={"responses": {200: {"content": {"image/jpeg": {}}}}},
 )
 @needs(READ_ONLY, "streams.view_incident")
-def still(request: HttpRequest, slug: str, incident: int) -> HttpResponse:
+def still(request: HttpRequest, slug: str, incident: Id) -> HttpResponse:
     row = _evidence(request, slug, incident)
     if not row.still:
         raise Http404
@@ -44,25 +45,26 @@ def still(request: HttpRequest, slug: str, incident: int) -> HttpResponse:
 
 
 @router.get(
-    "/{slug:slug}/incidents/{int:incident}/clip.ts",
+    "/{slug:slug}/incidents/{incident}/clip.ts",
     summary="Ten seconds around the beginning of an incident",
     description="MPEG-TS; kept for incidents of picture and sound, on the node that played. "
     "404 if none was kept, or not any more; 409 if it is on another node.",
     openapi_extra={"responses": {200: {"content": {"video/mp2t": {}}}}},
 )
 @needs(READ_ONLY, "streams.view_incident")
-def clip(request: HttpRequest, slug: str, incident: int) -> HttpResponseBase:
+def clip(request: HttpRequest, slug: str, incident: Id) -> HttpResponseBase:
     row = _evidence(request, slug, incident)
-    if not row.clip:
+    path = evidence_folder() / row.clip
+    if not row.clip or path.parent != evidence_folder():
         raise Http404
     try:
         answer = FileResponse(
-            (evidence_folder() / row.clip).open("rb"),
+            path.open("rb"),
             as_attachment=True,
             filename=row.clip,
             content_type="video/mp2t",
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         if row.node != settings.NODE_NAME:
             raise ProblemError(
                 Kind.CONFLICT, f"The clip is on node {row.node}, in its folder evidence."

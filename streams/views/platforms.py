@@ -27,6 +27,7 @@ from streams.platforms.transport import PlatformError
 from streamsite.api import audit
 from streamsite.api.auth import Caller
 from streamsite.http.responses import staff
+from streamsite.http.untrusted import number_or_none
 from streamsite.processes.task_queue import UNREACHABLE, enqueue
 from streamsite.security.secret import Secret
 
@@ -173,7 +174,9 @@ def watch_hours(request: HttpRequest) -> HttpResponseBase:
     if request.method == "POST":
         if not may:
             raise PermissionDenied
-        account = get_object_or_404(listed, pk=request.POST.get("account") or 0)
+        account = get_object_or_404(
+            listed, pk=number_or_none(request.POST.get("account", "")) or 0
+        )
         form, typed = TypedForm(request.POST), account.pk
         if _is_connected(account):
             messages.error(

@@ -104,3 +104,19 @@ def test_the_incident_s_page_shows_it(channel: Channel, admin_client: Client) ->
     assert f"incidents/{incident.pk}/still.jpg" in page.content.decode()
     Evidence.objects.all().delete()
     assert admin_client.get(f"/admin/streams/incident/{incident.pk}/change/").status_code == 200
+
+
+def test_only_files_of_the_evidence_folder_are_given(
+    channel: Channel, client: Client, settings: Settings, tmp_path: Path
+) -> None:
+    """The name in the row is a worker's; a restored backup might hold any other."""
+    settings.DATA_DIR = tmp_path
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "secret.key").write_text("secret")
+    incident = written(channel, clip="../secret.key")
+    address = f"/api/v1/channels/{channel.slug}/incidents"
+    Evidence.objects.update(node=settings.NODE_NAME)
+    for clip in ("../secret.key", str(tmp_path / "secret.key"), ".", ".."):
+        Evidence.objects.update(clip=clip)
+        assert client.get(f"{address}/{incident.pk}/clip.ts").status_code == 404
+    assert client.get(f"{address}/{'9' * 30}/clip.ts").status_code == 422

@@ -240,3 +240,6 @@ def test_watch_hours_are_typed_where_no_account_is_connected(engineer: Client) -
     AccountState.objects.update_or_create(account=of, defaults={"connected_at": timezone.now()})
     refused = engineer.post("/admin/watch-hours/", form, follow=True)
     assert "disconnect it to type some" in refused.content.decode()
+    for nobody in ("", "x", "-1", "9" * 30):
+        answer = engineer.post("/admin/watch-hours/", form | {"account": nobody})
+        assert answer.status_code == 404
