@@ -82,18 +82,18 @@ def test_a_stop_waits_for_no_decoder_that_stands_still(ffmpeg: str) -> None:
     assert decoder._process is not None
     os.kill(decoder._process.pid, signal.SIGSTOP)
 
-    def look() -> None:
+    def inspected() -> None:
         try:
             decoder.inspect(NONE_THERE)
         except DecoderError as error:
             failures.append(str(error))
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=inspected)
     thread.start()
     decoder.close()
-    until(lambda: not thread.is_alive(), 5, "the look under way has failed")
+    until(lambda: not thread.is_alive(), 5, "the inspected under way has failed")
     assert len(failures) == 1
-    # None is started by a look that comes later.
+    # None is started by a inspected that comes later.
     with pytest.raises(DecoderError, match="the supervisor ends"):
         decoder.inspect(NONE_THERE)
     assert decoder._process is None

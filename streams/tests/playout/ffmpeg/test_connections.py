@@ -29,11 +29,11 @@ def test_what_a_reader_does_not_read_is_not_acknowledged_for_long(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     client, reader = pair
-    asked, pid = Connections(), os.getpid()
+    requests, pid = Connections(), os.getpid()
     client.sendall(b"x" * 1000)
 
     def connection() -> Connection:
-        one = asked.of(pid)
+        one = requests.of(pid)
         assert one is not None
         return one
 
@@ -69,19 +69,19 @@ def test_a_connection_that_is_gone_is_unknown(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     client, reader = pair
-    asked, pid = Connections(), os.getpid()
+    requests, pid = Connections(), os.getpid()
     client.sendall(b"x")
-    assert asked.of(pid) is not None
+    assert requests.of(pid) is not None
     client.close()
     reader.close()
-    until(lambda: asked.of(pid) is None, 5, "the connection is gone")
+    until(lambda: requests.of(pid) is None, 5, "the connection is gone")
 
 
 def test_a_process_that_is_not_there_has_none() -> None:
     assert Connections().of(2**22 - 1) is None
 
 
-def test_a_process_without_a_connection_is_not_looked_for_each_second(
+def test_a_process_without_a_connection_is_not_polled_each_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lists: list[int] = []
@@ -93,16 +93,16 @@ def test_a_process_without_a_connection_is_not_looked_for_each_second(
 
     monkeypatch.setattr(connections, "_query", counted)
     clock = [0.0]
-    asked = Connections(lambda: clock[0])
+    requests = Connections(lambda: clock[0])
     with subprocess.Popen(["sleep", "60"]) as process:
         for second in range(300):
             clock[0] = 1000.0 + second
-            assert asked.of(process.pid) is None
+            assert requests.of(process.pid) is None
         # After 2, 4, 8, ... and at most 60 seconds, of two families.
         assert len(lists) <= 2 * 12
         # Another process with this number is another one.
-        asked.forget(process.pid)
+        requests.forget(process.pid)
         lists.clear()
-        assert asked.of(process.pid) is None
+        assert requests.of(process.pid) is None
         assert lists
         process.kill()
