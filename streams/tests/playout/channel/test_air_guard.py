@@ -69,10 +69,10 @@ class Bench:
         moment = Moment(now, PLAN, channel.policy, channel.sources, clock)
         channel.guard.judge(PLAN, moment, (), acts=acts)
         notes = channel.drain()
-        told = [f"open {note.subject}" for note in notes if isinstance(note, IncidentOpened)]
-        told += [f"close {note.subject}" for note in notes if isinstance(note, IncidentClosed)]
+        described = [f"open {note.subject}" for note in notes if isinstance(note, IncidentOpened)]
+        described += [f"close {note.subject}" for note in notes if isinstance(note, IncidentClosed)]
         skipped = [note for note in notes if "is skipped" in getattr(note, "text", "")]
-        return told + ["skip"] * len(skipped)
+        return described + ["skip"] * len(skipped)
 
 
 @pytest.fixture

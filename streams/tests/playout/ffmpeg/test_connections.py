@@ -81,7 +81,7 @@ def test_a_process_that_is_not_there_has_none() -> None:
     assert Connections().of(2**22 - 1) is None
 
 
-def test_a_process_without_a_connection_is_not_polled_each_second(
+def test_a_process_without_a_connection_is_polled_rarely(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lists: list[int] = []
