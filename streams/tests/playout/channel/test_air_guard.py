@@ -25,10 +25,10 @@ from streams.programme.item import Item, Kind, Mode
 from streams.programme.model import BASE
 from streams.tests.bench.engine import FileSources, programme
 
-FILM: Final = Item("Film", "film", Mode.PREPARED, entry=1, frames=9000)
+ITEM: Final = Item("Film", "film", Mode.PREPARED, entry=1, frames=9000)
 SLATE: Final = Item("Slate", "slate", Mode.PREPARED, Kind.SLATE, frames=900)
 PLAN: Final = ChannelPlan(
-    *(1, "test", HouseFormat(), programme(FILM), (), SLATE),
+    *(1, "test", HouseFormat(), programme(ITEM), (), SLATE),
     remedies={Flaw.BLACK: Remedy.SKIP, Flaw.SILENT: Remedy.SKIP},
 )
 #: Of both clocks, when the feed begins.
@@ -49,7 +49,7 @@ class Bench:
     def judge(
         self,
         at: float,
-        looked_at: float,
+        inspected_at: float,
         since: dict[Flaw, float] | None = None,
         over: dict[Flaw, tuple[float, float]] | None = None,
         *,
@@ -60,8 +60,8 @@ class Bench:
         channel, now = self.channel, Now(MONO + at, WALL + at + drift)
         channel.now = now
         channel.guard.watched = Watched(
-            Inspection(MONO + looked_at, b"", ()),
-            MONO + looked_at - 10,
+            Inspection(MONO + inspected_at, b"", ()),
+            MONO + inspected_at - 10,
             {flaw: MONO + begun for flaw, begun in (since or {}).items()},
             {flaw: (MONO + one, MONO + two) for flaw, (one, two) in (over or {}).items()},
         )
@@ -69,10 +69,10 @@ class Bench:
         moment = Moment(now, PLAN, channel.policy, channel.sources, clock)
         channel.guard.judge(PLAN, moment, (), acts=acts)
         notes = channel.drain()
-        described = [f"open {note.subject}" for note in notes if isinstance(note, IncidentOpened)]
-        described += [f"close {note.subject}" for note in notes if isinstance(note, IncidentClosed)]
+        shown = [f"open {note.subject}" for note in notes if isinstance(note, IncidentOpened)]
+        shown += [f"close {note.subject}" for note in notes if isinstance(note, IncidentClosed)]
         skipped = [note for note in notes if "is skipped" in getattr(note, "text", "")]
-        return described + ["skip"] * len(skipped)
+        return shown + ["skip"] * len(skipped)
 
 
 @pytest.fixture
@@ -86,12 +86,12 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 def test_what_a_slate_shows_is_no_flaw_of_the_item_after_it(bench: Bench) -> None:
-    bench.on_air(FILM, 0)
+    bench.on_air(ITEM, 0)
     assert bench.judge(20, 15) == []
     bench.on_air(SLATE, 30)
     flaws = {Flaw.FROZEN: 30.0, Flaw.SILENT: 30.0}
     assert bench.judge(400, 395, flaws) == []
-    bench.on_air(FILM, 403)
+    bench.on_air(ITEM, 403)
     # The last look was at the slate.
     assert bench.judge(410, 401, flaws) == []
     # The next one shows that it is over.
@@ -102,10 +102,10 @@ def test_what_a_slate_shows_is_no_flaw_of_the_item_after_it(bench: Bench) -> Non
 
 
 def test_nothing_is_done_about_an_item_that_nobody_has_looked_at(bench: Bench) -> None:
-    bench.on_air(FILM, 0)
+    bench.on_air(ITEM, 0)
     assert bench.judge(40, 38, {Flaw.BLACK: 20.0}) == ["open picture", "skip"]
     # Another item; the decoder hangs. Unknown: neither good nor bad.
-    bench.on_air(FILM, 45)
+    bench.on_air(ITEM, 45)
     for at in (62, 72, 82, 92, 300):
         assert bench.judge(at, 46, {Flaw.BLACK: 20.0}) == []
     assert bench.channel.guard.flawed == ""
@@ -114,13 +114,13 @@ def test_nothing_is_done_about_an_item_that_nobody_has_looked_at(bench: Bench) -
 
 @pytest.mark.parametrize("acts", [True, False])
 def test_a_node_that_does_not_decide_skips_nothing(bench: Bench, *, acts: bool) -> None:
-    bench.on_air(FILM, 0)
+    bench.on_air(ITEM, 0)
     done = bench.judge(40, 38, {Flaw.BLACK: 20.0}, acts=acts)
     assert done == ["open picture", *(["skip"] if acts else [])]
 
 
 def test_a_flaw_is_reported_once_although_the_clocks_drift(bench: Bench) -> None:
-    bench.on_air(FILM, 0)
+    bench.on_air(ITEM, 0)
     assert bench.judge(20, 15) == []
     assert bench.judge(140, 135, {Flaw.SILENT: 100.0}) == ["open sound", "skip"]
     over = {Flaw.SILENT: (100.0, 142.0)}
