@@ -101,7 +101,7 @@ def test_what_a_slate_shows_is_no_flaw_of_the_item_after_it(bench: Bench) -> Non
     assert bench.judge(500, 495, {Flaw.SILENT: 470.0}, over) == ["open sound", "skip"]
 
 
-def test_nothing_is_done_about_an_item_that_nobody_has_looked_at(bench: Bench) -> None:
+def test_nothing_is_done_about_an_item_that_was_not_inspected(bench: Bench) -> None:
     bench.on_air(ITEM, 0)
     assert bench.judge(40, 38, {Flaw.BLACK: 20.0}) == ["open picture", "skip"]
     # Another item; the decoder hangs. Unknown: neither good nor bad.
