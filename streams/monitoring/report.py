@@ -265,13 +265,6 @@ def _output_report(
     output: Output, air: _Air, channel: ChannelState | None, now: datetime
 ) -> OutputReport:
     row = _state_of(output)
-    if (
-        row is not None
-        and not output.enabled
-        and (row.measured_at is None or now - row.measured_at > FRESH)
-    ):
-        # The worker has let it go: its last state is not the current one.
-        row = None
     state, reported = OutputAir.OFF.value, False
     if air.state == UNKNOWN:
         state = UNKNOWN
