@@ -14,6 +14,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
+from django.utils import timezone
 
 from media_library.house_format import RATES, HouseFormat, Logo
 from media_library.models import Playlist
@@ -360,6 +361,12 @@ class Channel(OneLineText):
 class Output(OneLineText):
     """One destination of a channel."""
 
+    added_at = models.DateTimeField(
+        null=True,
+        default=timezone.now,
+        editable=False,
+        help_text="Its uptime counts from then on; empty for outputs of an earlier version.",
+    )
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="outputs")
     name = models.CharField(max_length=80)
     platform = models.CharField(

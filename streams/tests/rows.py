@@ -57,6 +57,8 @@ def channel_form(of: Channel) -> dict[str, object]:
 
 def output(of: Channel, name: str = "YouTube", **fields: Any) -> Output:
     fields.setdefault("key", Secret(KEY))
+    # Its uptime counts from the first run on, as that of an output of an earlier version.
+    fields.setdefault("added_at", None)
     return Output.objects.create(channel=of, name=name, **fields)
 
 

@@ -22,6 +22,7 @@ from streams.monitoring.uptime.tally import (
     Uptime,
     air,
     at_once,
+    clipped,
     figures,
     periods,
     planned_by,
@@ -206,7 +207,10 @@ def _air(
             listed=troubles(faults),
             of_outputs=[one for output in outputs if output.enabled for one in own[output.pk]],
         ),
-        tuple((output, air(runs, [*whole, *own[output.pk]], now)) for output in outputs),
+        tuple(
+            (output, air(clipped(runs, output.added_at), [*whole, *own[output.pk]], now))
+            for output in outputs
+        ),
         (*moments, *moved),
     )
 

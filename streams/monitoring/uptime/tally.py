@@ -12,7 +12,7 @@ that time counts neither way.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -54,6 +54,24 @@ class Stretch:
     ends: datetime | None = None
     #: The run is open, but its worker is silent: the time after `ends` is unknown.
     silent: bool = False
+
+
+def clipped(runs: Sequence[Stretch], moment: datetime | None) -> list[Stretch]:
+    """Return the runs from a moment on; None: all of them.
+
+    An output is neither on nor off the air before it was added.
+    """
+    if moment is None:
+        return list(runs)
+    return [
+        replace(
+            run,
+            begins=max(run.begins, moment),
+            on_air=None if run.on_air is None else max(run.on_air, moment),
+        )
+        for run in runs
+        if run.ends is None or run.ends > moment
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,3 +215,19 @@ def test_eight_queries_however_many_channels(django_assert_max_num_queries: obje
         rows.output(rows.channel(f"channel-{number}"))
     with django_assert_max_num_queries(8):  # type: ignore[operator]  # the fixture is a function
         assert len(uptimes(LATER)) == 5
+
+
+@pytest.mark.django_db
+def test_an_output_counts_from_when_it_was_added() -> None:
+    channel = rows.channel()
+    noon = DAY[0] + timedelta(hours=12)
+    rows.output(channel, "Old")
+    rows.output(channel, "New", added_at=noon)
+    rows.output(channel, "Later", added_at=DAY[1] + timedelta(days=1))
+    Run.objects.create(channel=channel, started_at=DAY[0], on_air_at=DAY[0], ended_at=DAY[1])
+    (result,) = uptimes(LATER, slug=channel.slug, span=DAY)
+    by_name = {output.name: output.periods["span"] for output in result.outputs}
+    assert by_name["New"].on_air_seconds == (DAY[1] - noon).total_seconds()
+    assert by_name["Old"].on_air_seconds == (DAY[1] - DAY[0]).total_seconds()
+    # Not yet there: neither good nor bad.
+    assert by_name["Later"].percent is None
