@@ -68,7 +68,13 @@ class AirGuard:
                     self._past, due = remedies.renews(self._past, output.pk, now.mono)
                     if due:
                         self.pushers.renew(output.pk, self.slow, now.mono)
-        if self.watched is None or self.inspected_at(now) is None:
+        self.judge_air(plan, moment, acts=acts)
+
+    def judge_air(self, plan: ChannelPlan, moment: Moment, *, acts: bool) -> None:
+        """Judge what the looks show. Called after each look, too."""
+        if not moment.policy.paced:
+            return
+        if self.watched is None or self.inspected_at(moment.now) is None:
             # Unknown: incidents stay as they are, and nothing is done.
             self.flawed = ""
         else:

@@ -231,9 +231,8 @@ class Channel:
         if not rare and self.playback.player is not None:
             self._player_sampled = self.now.mono
         if not self._stopping:
-            # A second node follows the owner; a fenced one may not be the owner any more.
-            acts = not self.assignment.second and not self.fenced
-            self.guard.judge(self.assignment.plan, self.moment(), self.roles(), acts=acts)
+            plan, moment = self.assignment.plan, self.moment()
+            self.guard.judge(plan, moment, self.roles(), acts=self._acts)
 
     def _keep_records(self, now: Now) -> None:
         """Restore the files that the next supervisor needs, if somebody deleted them."""
@@ -253,6 +252,13 @@ class Channel:
     def take_inspected(self, watched: Watched) -> None:
         """Take what a look at its air has shown."""
         self.guard.watched = watched
+        if not self._stopping:
+            self.guard.judge_air(self.assignment.plan, self.moment(), acts=self._acts)
+
+    @property
+    def _acts(self) -> bool:
+        """Whether rules act here: the node plays the channel for certain, and as its owner."""
+        return not self.assignment.second and not self.fenced
 
     @property
     def stopping(self) -> bool:
