@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from django.db.models import F, OuterRef, Prefetch, Q, Subquery
@@ -33,6 +33,8 @@ from streams.programme.lookahead import Span
 
 #: Of an outage of several incidents, what is older than this before a period is not read.
 MAX_OUTAGE: Final = timedelta(days=7)
+#: Of Python's calendar: a period may be requested from there on.
+EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 #: Incidents of a channel that went over to another node, or to a node that started anew, by the
 #: start of their cause (streams.playout.channel.adoption).
 MOVED: Final = (
@@ -122,7 +124,8 @@ def airs(rows: Sequence[Channel], since: datetime, now: datetime) -> list[Channe
         runs.setdefault(run.channel_id, []).append(run)
     # An outage may have started before the period, with an incident that is closed by then.
     oldest = min((run.started_at for some in runs.values() for run in some), default=since)
-    oldest = max(oldest, since - MAX_OUTAGE)
+    if since - EARLIEST > MAX_OUTAGE:
+        oldest = max(oldest, since - MAX_OUTAGE)
     troubles: dict[int, list[Incident]] = {}
     for incident in Incident.objects.filter(
         Q(closed_at=None) | Q(closed_at__gt=min(since, oldest)), channel__in=rows

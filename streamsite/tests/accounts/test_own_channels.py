@@ -180,7 +180,7 @@ def test_no_route_reaches_a_row_of_others(
             continue
         pk = "" if row is None else str(of_channel(row, others).pk)
         url = path.replace("{slug}", others.slug).replace("{id}", pk)
-        url = url.replace("{name}", "a.ts")
+        url = url.replace("{name}", "a.ts").replace("{incident}", "1")
         query = ""
         if path.endswith("/calendar"):
             query = "?first=2026-03-02&last=2026-03-09"

@@ -71,8 +71,6 @@ def document(django_db_reset_sequences: None, settings: Settings, tmp_path: Path
     settings.MEDIA_ROOT = settings.RUN_DIR = settings.DATA_DIR = tmp_path
     settings.STORAGES = dict(settings.STORAGES)
     settings.API_REQUESTS_PER_MINUTE = 1_000_000
-    (tmp_path / "evidence").mkdir()
-    (tmp_path / "evidence" / "clip.ts").write_bytes(b"G" * 188)
     now = timezone.now()
     channel = rows.channel()
     rows.block(channel)
