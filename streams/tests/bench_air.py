@@ -164,7 +164,9 @@ def judged(stage: Stage, name: str, outcome: Outcome) -> str:
     if expected.ended is not None:
         until(lambda: _closed(channel, expected), 60, f"the incident of {name} is closed")
         row.refresh_from_db()
-    message = stage.received.about(f"{channel.name}: ", expected.words)
+    # Its cause may be another one by the time it is sent.
+    label = {"lost": "Off air", "degraded": "Degraded"}[expected.severity]
+    message = stage.received.about(f"{channel.name}: {label} since")
     began = row.opened_at.timestamp() - expected.began
     ended = (
         None
