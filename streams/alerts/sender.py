@@ -96,7 +96,11 @@ def _attempt(batch: Batch) -> str:
     subject, lines = rendered(batch, timezone.now())
     incidents = [row.incident for row in batch if row.incident is not None]
     still = next((still for one in incidents if (still := outbox.still_of(one))), b"")
-    return sending.send(receiver.address, subject, lines, still)
+    try:
+        return sending.send(receiver.address, subject, lines, still)
+    except Exception as error:  # noqa: BLE001 - a service's own fault must not hold up the others
+        # Its text may quote the address.
+        return f"The message could not be made for this service ({type(error).__name__})."
 
 
 def rendered(batch: Sequence[AlertMessage], now: datetime) -> tuple[str, list[str]]:

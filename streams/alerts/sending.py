@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import smtplib
 from collections.abc import Sequence
@@ -78,17 +77,6 @@ def _mail(to: str, subject: str, lines: Sequence[str], picture: bytes) -> str:
     return ""
 
 
-class _Warnings(logging.Handler):
-    """Collects what Apprise warns of, which never leaves this module as it is."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-
-
 def _post(url: str, subject: str, lines: Sequence[str], picture: bytes) -> str:
     # Imported late: it reads all of its services.
     from apprise import Apprise, AppriseAsset, NotifyFormat  # noqa: PLC0415 - takes 0.3 s
@@ -107,27 +95,24 @@ def _post(url: str, subject: str, lines: Sequence[str], picture: bytes) -> str:
         attached = AttachMemory(  # type: ignore[no-untyped-call]  # apprise has no types
             content=picture, name=PICTURE, mimetype="image/jpeg"
         )
-    warnings = _Warnings()
-    logger = logging.getLogger("apprise")
-    logger.addHandler(warnings)
-    try:
-        taken = Apprise(receiver, asset=asset).notify(
-            text(subject, lines),
-            body_format=NotifyFormat.TEXT,
-            attach=attached,
-        )
-    finally:
-        logger.removeHandler(warnings)
-    return "" if taken else _meaning(warnings.lines)
+    taken = Apprise(receiver, asset=asset).notify(
+        text(subject, lines),
+        body_format=NotifyFormat.TEXT,
+        attach=attached,
+    )
+    # Of this call alone: others send to other receivers meanwhile.
+    warned = [entry.message for entry in taken.logs()]
+    return "" if taken else meaning(warned)
 
 
-def _meaning(lines: Sequence[str]) -> str:
+def meaning(lines: Sequence[str]) -> str:
+    """Return what Apprise's warnings mean, as a sentence."""
     statuses = [match[1] for line in lines if (match := _STATUS.search(line))]
     if not statuses:
         return "It could not be reached, or did not answer in time: check address and network."
     status = statuses[-1]
-    meaning = _MEANINGS.get(status) or _MEANINGS.get(status[0]) or "It refuses the message."
-    return f"{meaning} (HTTP status {status})"
+    word = _MEANINGS.get(status) or _MEANINGS.get(status[0]) or "It refuses the message."
+    return f"{word} (HTTP status {status})"
 
 
 def _inside(url: str) -> str:

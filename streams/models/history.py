@@ -215,11 +215,11 @@ class Sample(models.Model):
     lag_seconds = RealField(null=True, help_text="Seconds behind the wall clock.")
     cpu_percent = RealField(null=True, help_text="Percent of one core.")
     memory_bytes = models.PositiveBigIntegerField(null=True)
-    acknowledged = models.PositiveBigIntegerField(
+    acknowledged = models.PositiveIntegerField(
         null=True, help_text="bit/s that the destination's machine has acknowledged."
     )
     resent_percent = RealField(null=True, help_text="Percent that had to be sent again.")
-    queued_bytes = models.PositiveBigIntegerField(null=True)
+    queued_bytes = models.PositiveIntegerField(null=True)
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["channel", "-at"])]

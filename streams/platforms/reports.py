@@ -182,8 +182,8 @@ def _findings(job: Pass, outputs: Sequence[Output], token: Secret) -> dict[int, 
         twitch = Twitch(job.account.client_id, token, job.deadline)
         stream = twitch.stream(job.row.remote_id)
         verdict = verdicts.twitch(stream, "" if stream else _nearest(twitch))
-        if stream is not None:
-            writing.twitch_title(twitch, job, outputs, stream)
+        if stream is not None and (note := writing.twitch_title(twitch, job, outputs, stream)):
+            verdict = replace(verdict, sentence=f"{verdict.sentence} {note}")
         return {output.pk: Finding(verdict) for output in outputs}
     youtube = YouTube(token, job.deadline, connections.spender(job))
     findings = _youtube(youtube, outputs, timezone.now())

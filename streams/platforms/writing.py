@@ -113,15 +113,19 @@ def _youtube_title(youtube: YouTube, job: Pass, output: Output, broadcast: Broad
 
 def twitch_title(
     twitch: Twitch, job: Pass, outputs: Sequence[Output], stream: TwitchStream
-) -> None:
-    """Write title and category by the first output that has a template."""
+) -> str:
+    """Write title and category by the first output that has a template.
+
+    Return what people should know, as a sentence; empty: nothing.
+    """
     output = next((one for one in outputs if one.title_template or one.category), None)
     if output is None or not job.account.may_write_titles:
-        return
+        return ""
     title, category = _title(output, "twitch"), output.category
     same = title in {"", stream.title} and category in {"", stream.game_id}
     if not same and _may_title(output):
         try:
             twitch.write(job.row.remote_id, title, category)
         except PlatformError as error:
-            job.mine().update(fault=f"The title was not written: {error}")
+            return f"The title was not written: {error}"
+    return ""

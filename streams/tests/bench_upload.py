@@ -89,7 +89,7 @@ class Troubles:
         )
 
 
-def test_two_hours_without_a_missing_or_doubled_segment(
+def test_two_hours_arrive_once(
     tmp_path: Path,
     ffmpeg: str,
     monkeypatch: pytest.MonkeyPatch,

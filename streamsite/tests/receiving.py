@@ -1,11 +1,20 @@
-"""A receiver of webhooks for tests: a real HTTP server that keeps what it was sent."""
+"""Receivers for tests: real HTTP and mail servers that keep what they were sent."""
 
 from __future__ import annotations
 
 import json
+import socket
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import Any
+from typing import Any, Final
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, Envelope
+
+#: The password of the mail server.
+HUSH: Final = "hush-hush-5678"
 
 
 class Hook:
@@ -48,3 +57,33 @@ class Hook:
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
+
+
+class Post:
+    """A mail server that takes mail from whoever knows the password."""
+
+    def __init__(self) -> None:
+        self.taken: list[EmailMessage] = []
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.controller = Controller(
+            self,
+            hostname="127.0.0.1",
+            port=self.port,
+            authenticator=self._authenticate,
+            auth_required=True,
+            auth_require_tls=False,
+        )
+        self.controller.start()
+
+    @staticmethod
+    def _authenticate(*reported: Any) -> AuthResult:
+        return AuthResult(success=reported[-1].password == HUSH.encode())
+
+    async def handle_DATA(self, *reported: Any) -> str:  # noqa: N802 - aiosmtpd's own name
+        envelope: Envelope = reported[-1]
+        assert isinstance(envelope.content, bytes)
+        result = message_from_bytes(envelope.content, policy=policy.default)
+        assert isinstance(result, EmailMessage)
+        self.taken.append(result)
+        return "250 OK"

@@ -35,6 +35,7 @@ class AirWatch:
         self._earlier: dict[int, Watched] = {}
         #: Channels at which the decoder failed, the last one last.
         self._failed: list[int] = []
+        self._fault = ""
 
     def close(self) -> None:
         """End its process, and a look that is under way in another thread."""
@@ -63,10 +64,14 @@ class AirWatch:
             self._failed = [other for other in self._failed if other != pk]
             try:
                 (one,) = self.decoder.inspect(windows[pk][-1:])
+                self._fault = ""
                 if one is not None:
                     self._take(pk, windows[pk], one)
             except DecoderError as error:
-                log.warning("air.not_watched", channel=pk, error=str(error))
+                if str(error) != self._fault:
+                    # Once for as long as it stays the same: looks come each ten seconds.
+                    log.warning("air.not_watched", channel=pk, error=str(error))
+                self._fault = str(error)
                 self._failed.append(pk)
                 break
         return dict(self._states)

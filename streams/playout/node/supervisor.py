@@ -11,18 +11,16 @@ import asyncio
 import errno
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
 import structlog
 
-from streams.playout.contract.air_flaws import Watched
 from streams.playout.contract.engine import Engine, Handle, OpenEngine
 from streams.playout.contract.fence import Fence, clock
 from streams.playout.contract.ledger import (
     Evidence,
-    IncidentOpened,
     Ledger,
     Logged,
     Note,
@@ -33,10 +31,9 @@ from streams.playout.contract.moment import Now
 from streams.playout.contract.plan import Assignment, EngineKind, Policy, Sources, Tools
 from streams.playout.ffmpeg import process
 from streams.playout.node import wake
-from streams.playout.node.air_watch import AirWatch
 from streams.playout.node.engines import ENGINES
-from streams.playout.node.evidence import Keeper
 from streams.playout.node.node_lock import NodeLock
+from streams.playout.node.watching import Watching
 from streams.playout.node.witness import ALIVE_FILE, FaultFile
 from streamsite.processes import watchdog
 
@@ -60,8 +57,6 @@ STOP_TIMEOUT_S: Final = 5
 #: limit drops only lines and samples: history is kept completely.
 MAX_OUTBOX_NOTES: Final = 20_000
 
-#: Incidents that wait for their evidence; the others of a great outage have none.
-MAX_EVIDENCE_WAITING: Final = 20
 #: Evidence kept while the ledger is unreachable: some 5 MB.
 MAX_OUTBOX_EVIDENCE: Final = 100
 
@@ -117,12 +112,7 @@ class Supervisor:
         #: Why each channel fails, as last logged.
         self._faults: dict[int, str] = {}
         self.fence = Fence(tools.run_dir)
-        self._watch_air = AirWatch()
-        self._inspecting: Future[dict[int, Watched]] | None = None
-        self._inspected = 0.0
-        self._keeper = Keeper(self._watch_air.decoder, tools.evidence_dir)
-        self._opened: list[IncidentOpened] = []
-        self._keeping: list[Future[Evidence | None]] = []
+        self._watching = Watching(tools, policy.sample)
         self._fault_file = FaultFile(tools.run_dir)
 
     def stop(self) -> None:
@@ -134,7 +124,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         wake_socket = wake.listen(self.tools.run_dir)
         loop.add_reader(wake_socket, self._on_wake, wake_socket)
-        with ThreadPoolExecutor(1, "ledger") as thread, ThreadPoolExecutor(1, "air") as eyes:
+        with ThreadPoolExecutor(1, "ledger") as thread:
             exchange: asyncio.Future[dict[int, Assignment]] | None = None
             sent: list[Note] = []
             due = touched = began = 0.0
@@ -151,7 +141,8 @@ class Supervisor:
                     if exchange is not None and exchange.done():
                         self._apply_exchange(exchange, sent, now, began)
                         exchange = None
-                    self._inspect(eyes, now)
+                    if kept := self._watching.beat(now, self.channels):
+                        self._outbox = trimmed([*self._outbox, *kept])
                     changed = self._beat(now)
                     if exchange is None and (
                         now.mono >= due or self._wake_requested or changed
@@ -169,9 +160,7 @@ class Supervisor:
                     await self._sleep()
                 await self._final_exchange(thread, exchange, sent)
             finally:
-                # What waits is not done any more: a stop has a few seconds.
-                eyes.shutdown(wait=False, cancel_futures=True)
-                self._watch_air.close()
+                self._watching.close()
                 loop.remove_reader(wake_socket)
                 wake_socket.close()
                 for fd in self._watched:
@@ -183,39 +172,6 @@ class Supervisor:
 
     def _now(self) -> Now:
         return Now.read(self.ledger.claims.wall_offset)
-
-    def _inspect(self, eyes: ThreadPoolExecutor, now: Now) -> None:
-        """Have the air of all channels looked at, and pass on what was seen."""
-        inspecting = self._inspecting
-        if inspecting is not None and inspecting.done():
-            self._inspecting = None
-            if (error := inspecting.exception()) is not None:
-                # What viewers see is unknown until a look succeeds.
-                log.warning("air.not_watched", error=str(error))
-            else:
-                for pk, watched in inspecting.result().items():
-                    if pk in self.channels:
-                        self.channels[pk].take_inspected(watched)
-        self._keep_evidence(eyes, now)
-        if self._inspecting is None and now.mono - self._inspected >= self.policy.sample:
-            self._inspected = now.mono
-            folders = {pk: engine.air for pk, engine in self.channels.items()}
-            present = {pk: folder for pk, folder in folders.items() if folder is not None}
-            self._inspecting = eyes.submit(self._watch_air.inspect, present)
-
-    def _keep_evidence(self, eyes: ThreadPoolExecutor, now: Now) -> None:
-        """Keep what was on air around incidents, and pass on what was kept."""
-        for done in [one for one in self._keeping if one.done()]:
-            self._keeping.remove(done)
-            if (error := done.exception()) is not None:
-                log.error("evidence.failed", exc_info=error)
-            elif (evidence := done.result()) is not None:
-                self._outbox = trimmed([*self._outbox, evidence])
-        opened, self._opened = self._opened, []
-        for incident in opened[: max(0, MAX_EVIDENCE_WAITING - len(self._keeping))]:
-            hls = process.channel_folder(self.tools.run_dir, incident.channel) / "hls"
-            at = now.mono - (now.wall - incident.at)
-            self._keeping.append(eyes.submit(self._keeper.take, incident, at, hls))
 
     def _keep_folder(self, wake_socket: wake.Socket) -> wake.Socket:
         """Recreate what somebody deleted from the run directory. Returns the wake socket."""
@@ -352,7 +308,7 @@ class Supervisor:
             self._outbox += notes
             if not channel.assignment.second:
                 # History is the owner's.
-                self._opened += [note for note in notes if isinstance(note, IncidentOpened)]
+                self._watching.note(notes)
             if channel.ended:
                 del self.channels[pk]
                 self._just_ended.add(pk)

@@ -19,7 +19,9 @@ POLL_S: Final = 1.0
 class Acknowledged:
     """Collects looks at one connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, adopted: bool = False) -> None:
+        """`adopted`: the process ran before, so one look does not tell whether it stands."""
+        self._adopted = adopted
         self._polls: deque[tuple[float, Connection]] = deque()
         #: Since when nothing was acknowledged, at the last look; None: something was.
         self._refused: float | None = None
@@ -50,6 +52,11 @@ class Acknowledged:
     def refused_since(self) -> float | None:
         """Since when nothing was acknowledged although there is something; None: it takes."""
         return self._refused
+
+    def takes(self) -> bool:
+        """Whether nothing shows that the destination takes nothing."""
+        unsure = self._adopted and len(self._polls) == 1 and self._polls[0][1].queued > 0
+        return self._refused is None and not unsure
 
     def taken(self) -> Taken | None:
         """Return the figures; None: unknown."""

@@ -93,6 +93,7 @@ class Pushers:
         # Measured on the machine's own clock: neither a deployment nor a jump of the wall clock
         # starts a new session.
         launched = now - process.age(role.process.record)
+        self.acknowledged[output] = Acknowledged(adopted=True)
         self._step(output, state_machine.Adopted(launched), now)
 
     def set_outputs(self, outputs: tuple[OutputPlan, ...], now: float) -> None:
@@ -150,7 +151,7 @@ class Pushers:
         acknowledged = self.acknowledged.setdefault(pk, Acknowledged())
         if acknowledged.due(now):
             acknowledged.add(self._connections.of(role.process.pid), now)
-        return acknowledged.refused_since() is None
+        return acknowledged.takes()
 
     def renew(self, pk: int, cause: str, now: float) -> None:
         """Start a new session of the output. `cause`: why, as a sentence."""

@@ -285,7 +285,7 @@ def _followed(state: State, event: events.Followed, moment: Moment) -> Result:
 def _polled(state: State, event: events.Polled, moment: Moment) -> Result:
     turn = state.timeline.slots[-1].turn
     state, why = _check_programme(state, moment)
-    if why is not None:
+    if why is not None and state.cut is None:
         return _cut(state, why)
     if event.stalled is None and event.moved:
         return replace(state, selection=state.selection.played(turn)), ()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from apprise.plugins.discord import NotifyDiscord
+from apprise.plugins.ntfy import NotifyNtfy
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
@@ -18,7 +19,7 @@ from streams.alerts import outbox, sender, services
 from streams.models import AlertMessage, AlertReceiver, Channel, Evidence, Incident
 from streams.tests import rows
 from streamsite.security.secret import Secret
-from streamsite.tests.receiving import Hook
+from streamsite.tests.receiving import HUSH, Hook, Post
 
 pytestmark = pytest.mark.django_db
 
@@ -276,3 +277,66 @@ def test_upcoming_problems_and_nodes_come_the_same_way(hook: Hook) -> None:
     sender.send_due()
     (body,) = hook.bodies
     assert body["text"].startswith("Node b is lost\n")
+
+
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_mail_gets_text_and_still(settings: Settings, channel: Channel) -> None:
+    post = Post()
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", post.port
+    settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "tv", Secret(HUSH)
+    address = services.address("mail", {"mail_to": "ada@example.org, eve@example.org"})
+    AlertReceiver.objects.create(
+        name="Mail", kind="mail", address=Secret(address), group_seconds=0
+    )
+    row = incident(channel, subject="picture")
+    Evidence.objects.create(incident=row, still=b"\xff\xd8still")
+    try:
+        assert sender.send_due() == "1 sent, 0 not."
+    finally:
+        post.controller.stop()
+    (mail,) = post.taken
+    assert mail["To"] == "ada@example.org, eve@example.org"
+    assert mail["Subject"] == "Demo: off air"
+    body = mail.get_body(("plain",))
+    assert body is not None
+    assert "check the stream key" in body.get_content()
+    assert [part.get_filename() for part in mail.iter_attachments()] == ["still.jpg"]
+
+
+def test_a_service_that_fails_by_itself_holds_up_no_other(
+    hook: Hook, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver(hook)
+    broken = receiver(hook, "Broken", kind="ntfy")
+    address = services.address("ntfy", {"ntfy_server": hook.address, "ntfy_topic": "tv"})
+    AlertReceiver.objects.filter(pk=broken.pk).update(address=Secret(address))
+
+    def fail(*_: object, **__: object) -> bool:
+        raise TypeError(f"{TOKEN} is no number")
+
+    monkeypatch.setattr(NotifyNtfy, "send", fail)
+    incident(channel)
+    assert sender.send_due() == "1 sent, 1 not."
+    faults = AlertMessage.objects.exclude(fault="").values_list("fault", flat=True)
+    assert TOKEN not in "".join(faults)
+    # It is tried again like any other.
+    assert sorted(states()) == [("opened", "delivered"), ("opened", "waiting")]
+
+
+def test_answers_of_several_receivers_are_not_mixed_up(hook: Hook, channel: Channel) -> None:
+    """They are sent to at once, and Apprise has one logger."""
+    statuses = (401, 404, 503)
+    hooks = [Hook(TOKEN) for _ in statuses]
+    for one, status in zip(hooks, statuses, strict=True):
+        one.status = status
+        receiver(one, f"{status}")
+    incident(channel)
+    try:
+        assert sender.send_due() == "0 sent, 3 not."
+    finally:
+        for one in hooks:
+            one.close()
+    faults = AlertMessage.objects.order_by("pk").values_list("receiver__name", "fault")
+    for name, fault in faults:
+        assert fault.endswith(f"(HTTP status {name})")

@@ -244,6 +244,23 @@ def test_twitch_title_follows_the_programme(platform: StandIn) -> None:
     assert platform.patched == [{"title": "Demo: First, then Second", "game_id": "509670"}]
 
 
+def test_a_title_that_is_not_written_is_said_beside_the_verdict(platform: StandIn) -> None:
+    account = connected("twitch", may_write_titles=True)
+    output = on_air(account, title_template="{channel}: {now}")
+    platform.twitch = [{"type": "live", "title": "Day", "game_id": "1", "viewer_count": 5}]
+
+    def refuse(call: str) -> None:
+        if call.startswith("PATCH"):
+            raise RefusedError(403, "forbidden")
+
+    platform.before = refuse
+    check(account)
+    assert report(output).level == "healthy"
+    assert report(output).sentence.startswith(
+        "The channel is live, 5 watching. The title was not written: api.twitch.tv answered 403"
+    )
+
+
 def test_youtube_title_is_written_within_the_quota(platform: StandIn) -> None:
     account = connected(may_write_titles=True)
     output = on_air(account, title_template="{channel}: {now} <3")

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from email import message_from_bytes, policy
-from email.message import EmailMessage
-from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, Envelope
 from django.utils.module_loading import import_string
 from pytest_django import Settings
 
 from streams.tasks import verify_ahead
-from streams.tests.bench.rtmp import free_port
 from streamsite.management.commands.run_cluster import SCHEDULES
 from streamsite.notifications import channels
 from streamsite.security.secret import Secret
 from streamsite.security.urls import is_address
-from streamsite.tests.receiving import Hook
+from streamsite.tests.receiving import HUSH, Hook, Post
 
 #: The server asks for a password in the clear, which it may on this machine.
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 
-HUSH = "hush-hush-5678"
 LINES = ("Demo, Sun 01 Mar 14:05 CET: “A” is not in the storage.", "Two.")
 
 
@@ -34,35 +27,6 @@ def hook(settings: Settings) -> Iterator[Hook]:
     settings.ALERT_WEBHOOK = Secret(made.address)
     yield made
     made.close()
-
-
-class Post:
-    """A mail server that takes mail from whoever knows the password."""
-
-    def __init__(self) -> None:
-        self.taken: list[EmailMessage] = []
-        self.port = free_port()
-        self.controller = Controller(
-            self,
-            hostname="127.0.0.1",
-            port=self.port,
-            authenticator=self._authenticate,
-            auth_required=True,
-            auth_require_tls=False,
-        )
-        self.controller.start()
-
-    @staticmethod
-    def _authenticate(*reported: Any) -> AuthResult:
-        return AuthResult(success=reported[-1].password == HUSH.encode())
-
-    async def handle_DATA(self, *reported: Any) -> str:  # noqa: N802 - aiosmtpd's own name
-        envelope: Envelope = reported[-1]
-        assert isinstance(envelope.content, bytes)
-        result = message_from_bytes(envelope.content, policy=policy.default)
-        assert isinstance(result, EmailMessage)
-        self.taken.append(result)
-        return "250 OK"
 
 
 @pytest.fixture

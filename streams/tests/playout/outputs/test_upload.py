@@ -38,7 +38,7 @@ def receiver(authority: Authority) -> Iterator[Receiver]:
         yield made
 
 
-def test_no_segment_is_missing_or_doubled_whatever_happens(
+def test_segments_arrive_once_whatever_happens(
     tmp_path: Path, shelf: dict[int, Clip], receiver: Receiver
 ) -> None:
     """Kills, a hub's end, errors, lost answers, a slow network and a new supervisor."""
