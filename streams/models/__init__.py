@@ -1,5 +1,5 @@
 from streams.models.alerts import AlertMessage, AlertReceiver
-from streams.models.channel import Channel, Output
+from streams.models.channel import Channel
 from streams.models.drill import Drill
 from streams.models.history import (
     AsRun,
@@ -11,6 +11,7 @@ from streams.models.history import (
     ThinnedSample,
 )
 from streams.models.ingest import Broadcaster, IngestServer, LiveStream, StreamKey
+from streams.models.output import Output
 from streams.models.own_channels import visible
 from streams.models.platform import (
     AccountState,

@@ -10,7 +10,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from media_library.models import MediaItem
-from streams.models.channel import Channel, Output
+from streams.models.channel import Channel
+from streams.models.output import Output
 
 
 class Run(models.Model):

@@ -6,10 +6,11 @@ from typing import Final, TypeVar
 
 from django.db.models import Model, QuerySet
 
-from streams.models.channel import Channel, Output
+from streams.models.channel import Channel
 from streams.models.drill import Drill
 from streams.models.history import AsRun, Incident, LogLine, Run, Sample, ThinnedSample
 from streams.models.ingest import Broadcaster, LiveStream, StreamKey
+from streams.models.output import Output
 from streams.models.platform import PlatformAccount, WatchDay
 from streams.models.programme import Block, OnAirHours, UpcomingProblem
 from streams.models.takeover import Takeover, TakeoverRight

@@ -9,7 +9,8 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.urls import reverse
 
-from streams.models.channel import Channel, Output
+from streams.models.channel import Channel
+from streams.models.output import Output
 from streamsite.security.fields import SecretField
 from streamsite.security.secret import Secret
 from streamsite.security.text import OneLineText

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from django.db import models
 
-from streams.models.channel import Channel, Output
+from streams.models.channel import Channel
 from streams.models.history import Run
+from streams.models.output import Output
 from streams.playout.contract.states import AirState, OutputAir
 
 

@@ -30,6 +30,8 @@ from streams.playout.contract.moment import when
 
 #: Two supervisors may see the same item come on air: within this time it counts as the same.
 SAME_AIRING: Final = timedelta(seconds=1)
+#: Largest value of an integer column of PostgreSQL.
+MAX_INTEGER: Final = 2**31 - 1
 
 
 def write(notes: Sequence[ledger.Note]) -> None:
@@ -254,9 +256,12 @@ def _sample(note: ledger.Sampled) -> Sample:
     values.pop("taken")
     if note.taken is not None:
         values |= {
-            "acknowledged": note.taken.bitrate,
+            # One value out of range would keep all notes from being written.
+            "acknowledged": None
+            if note.taken.bitrate is None
+            else min(note.taken.bitrate, MAX_INTEGER),
             "resent_percent": note.taken.resent_percent,
-            "queued_bytes": note.taken.queued,
+            "queued_bytes": min(note.taken.queued, MAX_INTEGER),
         }
     # Whole seconds: SQLite keeps times as texts, 345,000 a day with ten channels.
     at = when(note.at).replace(microsecond=0)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,8 @@ from streams.monitoring import components, preflight
 from streams.monitoring.preflight import Finding
 from streams.monitoring.report import report as air_report
 from streams.node.preflight_runner import in_the_world
+from streams.playout.contract.picture import Segment
+from streams.playout.ffmpeg.air_probe import AirDecoder, DecoderError
 from streams.playout.node.witness import ALIVE_FILE
 from streamsite import __version__
 from streamsite.config.checks import ffmpeg_version
@@ -102,6 +105,20 @@ def _listed_by_ffmpeg(option: str) -> set[str]:
         check=True,
     )  # fmt: skip
     return {name for word in done.stdout.split() for name in word.split(",")}
+
+
+def air(_now: datetime) -> Iterator[Line]:
+    """Whether the air of channels can be looked at: its decoder is a program of its own."""
+    with closing(AirDecoder()) as decoder:
+        try:
+            # There is no such segment: the answer counts.
+            decoder.inspect([Segment(Path("none.ts"), 0.0, 0.0)])
+        except DecoderError as error:
+            yield warning(
+                f"{error} What viewers see is unknown: install requirements.txt again."
+            )
+        else:
+            yield ok("Picture and sound of channels can be looked at.")
 
 
 def database(_now: datetime) -> Iterator[Line]:
@@ -294,6 +311,7 @@ def destinations(now: datetime) -> Iterator[Line]:
 PARTS: Final[tuple[Part, ...]] = (
     Part("versions", versions, of_rows=False),
     Part("ffmpeg", ffmpeg, of_rows=False),
+    Part("air", air, of_rows=False),
     Part("database", database, of_rows=False),
     Part("broker", broker, of_rows=False),
     Part("memory", memory, of_rows=False),

@@ -27,13 +27,15 @@ from streams.models import (
     Node,
     Output,
     Run,
+    Sample,
 )
+from streams.node import history_writer
 from streams.node.ledger import NodeLedger
 from streams.planning import plans
 from streams.playout.contract import ledger
 from streams.playout.contract.fence import FENCED, LEASE_S, Claims
 from streams.playout.contract.moment import Now
-from streams.playout.contract.output_status import Status
+from streams.playout.contract.output_status import Status, Taken
 from streams.playout.contract.plan import Assignment
 from streams.playout.contract.states import AirState, OutputAir
 from streams.playout.contract.turn import Turn
@@ -513,3 +515,24 @@ def test_all_nodes_write_the_times_of_one_clock(
 
 def approx(seconds: float) -> object:
     return pytest.approx(seconds, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("bitrate", "queued", "stored"),
+    [
+        (3_000_000, 4_000, (3_000_000, 4_000)),
+        (None, 0, (None, 0)),
+        (2**40, 2**33, (2**31 - 1, 2**31 - 1)),
+    ],
+)
+def test_no_measured_value_keeps_history_from_being_written(
+    channel: Channel, run: Run, bitrate: int | None, queued: int, stored: tuple[int | None, int]
+) -> None:
+    output = channel.outputs.get()
+    sample = ledger.Sampled(
+        channel.pk, output.pk, "pusher", NOON.timestamp(), "on_air", 3_000_000, 30.0, 1.0,
+        0.0, 1.0, 50_000_000, Taken(bitrate, 0.0, queued),
+    )  # fmt: skip
+    history_writer.write([sample])
+    row = Sample.objects.get(output=output)
+    assert (row.acknowledged, row.queued_bytes) == stored

@@ -244,7 +244,7 @@ def test_twitch_title_follows_the_programme(platform: StandIn) -> None:
     assert platform.patched == [{"title": "Demo: First, then Second", "game_id": "509670"}]
 
 
-def test_a_title_that_is_not_written_is_said_beside_the_verdict(platform: StandIn) -> None:
+def test_a_title_that_is_not_written_is_shown_beside_the_verdict(platform: StandIn) -> None:
     account = connected("twitch", may_write_titles=True)
     output = on_air(account, title_template="{channel}: {now}")
     platform.twitch = [{"type": "live", "title": "Day", "game_id": "1", "viewer_count": 5}]

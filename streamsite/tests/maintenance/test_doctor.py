@@ -187,3 +187,14 @@ def test_a_silent_cluster_and_an_ordered_channel_that_can_t_start_are_faults(
         for channel in (off, on)
     }
     assert worst == {"off": Verdict.WARNING, "on": Verdict.FAULT}
+
+
+def test_a_decoder_that_does_not_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = timezone.now()
+    assert list(doctor_parts.air(now)) == [
+        ok("Picture and sound of channels can be looked at.")
+    ]
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    (line,) = doctor_parts.air(now)
+    assert line.verdict is Verdict.WARNING
+    assert line.sentence.startswith("The air can't be looked at: ")
