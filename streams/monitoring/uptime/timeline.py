@@ -77,8 +77,11 @@ class Level(StrEnum):
     NONE = "none"
 
 
-#: A day below this percentage is red.
+#: A day below this percentage is red, if so many seconds were lost: the first minutes of a
+#: channel would be by its start alone.
 BAD_PERCENT: Final = 99.0
+BAD_SECONDS: Final = 60.0
+WHOLE_PERCENT: Final = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def percent(value: float | None) -> str:
     """Formats a percentage. Rounded down: 100 % means that nothing was lost."""
     if value is None:
         return formatting.NOTHING
-    return "100 %" if value >= 100 else f"{int(value * 1000) / 1000:.3f} %"  # noqa: PLR2004 - percent
+    return "100 %" if value >= WHOLE_PERCENT else f"{int(value * 1000) / 1000:.3f} %"
 
 
 def _spans(air: Air) -> list[tuple[AirKind, Sequence[Span]]]:
@@ -231,7 +234,7 @@ def _day(air: Air, day: date, span: Span) -> Day:
 def _level(share: float | None, off: float, degraded: float, unknown: float) -> Level:
     if share is None:
         return Level.NONE
-    if share < BAD_PERCENT:
+    if share < BAD_PERCENT and off >= BAD_SECONDS:
         return Level.BAD
     if off or degraded:
         return Level.FAIR

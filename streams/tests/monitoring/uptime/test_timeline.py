@@ -25,6 +25,8 @@ def trouble(begins: float, ends: float | None, severity: str = "lost") -> Troubl
 
 RUN = Stretch(at(2), at(2), at(20))
 SILENT = Stretch(at(2), at(2), at(20), silent=True)
+#: On for three minutes, and on the air after five seconds.
+YOUNG = Stretch(at(2), at(2 + 5 / 3600), at(2.05))
 
 
 def parts(run: Stretch, *troubles: Trouble, outputs: tuple[Trouble, ...] = ()) -> list[object]:
@@ -90,6 +92,8 @@ def test_no_slot_lies_in_the_future() -> None:
         (RUN, (trouble(3, 4, "degraded"),), Level.FAIR, "100 % on the air, 1:00:00 degraded"),
         (RUN, (trouble(3, 4, "planned"),), Level.GOOD, "1:00:00 planned interruptions"),
         (RUN, (trouble(3, 4),), Level.BAD, "94.444 % on the air"),
+        # The start of a channel that is on for the first minutes.
+        (YOUNG, (), Level.FAIR, "97.222 % on the air, 0:05 off the air"),
         # A good day of which four hours are unknown is not green.
         (SILENT, (), Level.NONE, "100 % on the air, 4:00:00 unknown"),
         (SILENT, (trouble(3, 4),), Level.BAD, "4:00:00 unknown"),
